@@ -1,0 +1,30 @@
+"""nanonas compare"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json, Quiet
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Run directories; those that differ in their seed only form a group.")],
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a self-contained report.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put runs side by side, and name a winner only when a test supports it.
+
+    Examples:
+
+      nanonas compare runs/cifar10-evo-seed0 runs/cifar10-random-seed0
+
+      nanonas compare runs/cifar10-*-seed* --html report.html
+    """
+    from ..comparison import compare as compare_runs
+    from ..comparison import renderable
+    from ..output import Output, run_argument
+
+    output = Output(json, quiet)
+    output.result(compare_runs([run_argument(run) for run in runs], html), renderable)

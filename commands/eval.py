@@ -1,0 +1,30 @@
+"""nanonas eval"""
+
+from typing import Annotated
+
+import typer
+
+from .options import Json, Quiet, Set
+
+
+def eval(  # noqa: A001  # the command's name
+    target: Annotated[str, typer.Argument(metavar="RUN|MODEL_FILE", help="A run directory or an exported file; `-`: stdin.")],
+    set_: Set = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Load a .ts or .pt2 from elsewhere, though it can hold code.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Accuracy, calibration, latency and size of a trained run or an exported file, on the test images.
+
+    Examples:
+
+      nanonas eval runs/digits-evo-seed0
+
+      nanonas eval runs/digits-evo-seed0/exports/model.onnx --json
+    """
+    from .. import report
+    from ..evaluation import evaluate
+    from ..output import Output, run_argument
+
+    output = Output(json, quiet)
+    output.result(evaluate(run_argument(target), set_ or (), trust, output.say), report.eval_table)

@@ -1,0 +1,34 @@
+"""nanonas presets"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def presets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this preset's YAML.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a spec.")] = False,
+) -> None:
+    """List the presets, print one, or print the schema of a spec.
+
+    Examples:
+
+      nanonas presets
+
+      nanonas presets cifar10-evo > my.yaml
+    """
+    from ..spec import Spec, preset_path
+
+    if schema:
+        import json
+
+        sys.stdout.write(json.dumps(Spec.model_json_schema(), indent=2) + "\n")
+    elif name is not None:
+        sys.stdout.write(preset_path(name).read_text(encoding="utf-8"))
+    else:
+        from rich.console import Console
+
+        from ..report import presets_table
+
+        Console(highlight=False).print(presets_table())

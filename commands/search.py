@@ -1,0 +1,64 @@
+"""nanonas search"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json, Quiet, Set
+
+
+def search(
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="A preset; `nanonas presets` lists them.")] = None,
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec of your own, in YAML.")] = None,
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: runs/<name>-seed<seed>.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Worker processes; default: one a core.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure one evaluation, estimate the rest, stop.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for an architecture.
+
+    The same command on a run directory that exists goes on where it stopped; nothing is lost on Ctrl-C.
+
+    Examples:
+
+      nanonas search --preset digits-evo
+
+      nanonas search --preset cifar10-evo --set data.name=folder --set data.root=photos --set budget.minutes=20
+    """
+    from .. import report
+    from ..engine import default_run
+    from ..engine import search as trials_of
+    from ..journal import read_json
+    from ..output import Output
+    from ..spec import load_spec
+
+    output = Output(json, quiet)
+    if (preset is None) == (spec is None):
+        names = "both --preset and --spec are given" if preset else "neither --preset nor --spec is given"
+        raise typer.BadParameter(f"{names}; give one, e.g. nanonas search --preset digits-evo", param_hint="--preset")
+    if preset is not None:
+        from ..spec import preset_path
+
+        preset_path(preset)  # a preset's name, never a file that happens to be called so
+    overrides = [*(set_ or []), *([f"executor.workers={workers}"] if workers else [])]
+    loaded = load_spec(preset or spec or "", overrides)
+    if dry_run:
+        from ..planning import plan
+
+        output.result(plan(loaded, output.say), report.plan_table)
+        return
+    run = out or default_run(loaded)
+    try:
+        with report.SearchView(loaded, run, output) as view:
+            for trial in trials_of(loaded, run, view.say):
+                view.update(trial)
+    except KeyboardInterrupt:
+        source = f"--preset {preset}" if preset else f"--spec {report.quoted(spec)}"
+        sets = "".join(f" --set {report.quoted(item)}" for item in set_ or [])
+        where = f" --out {report.quoted(out)}" if out else ""
+        output.say(f"warning: interrupted; the journal is safe. Go on with:\n  nanonas search {source}{sets}{where}")
+        raise typer.Exit(130) from None
+    output.result(read_json(run / "search.json"), report.search_table)

@@ -1,0 +1,41 @@
+"""nanonas train"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json, Quiet, Run, Set
+
+
+def train(
+    run: Run,
+    genotype: Annotated[str | None, typer.Option(metavar="TEXT", help="Train this one instead of the winner.")] = None,
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the model goes; default: RUN.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the winner from scratch on train + validation, and test it once.
+
+    The same command goes on after the last finished epoch when it was stopped, and prints the result when it is done.
+
+    Examples:
+
+      nanonas train runs/digits-evo-seed0
+
+      nanonas train runs/cifar10-evo-seed0 --set train.epochs=60 --out runs/longer
+    """
+    from .. import report
+    from ..output import Output, run_argument
+    from ..winner import train as train_winner
+
+    output = Output(json, quiet)
+    path = run_argument(run)
+    try:
+        with report.TrainView(output) as view:
+            result = train_winner(path, genotype, set_ or (), out, view.say, view.update)
+    except KeyboardInterrupt:
+        output.say("warning: interrupted; type the same command again to go on after the last finished epoch")
+        raise typer.Exit(130) from None
+    output.result(result, report.train_table)

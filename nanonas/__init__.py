@@ -1,0 +1,43 @@
+"""nanoNAS: neural architecture search in minutes on one machine.
+
+    from nanonas import load_spec, search, train, evaluate, export, compare, load_model
+    spec = load_spec("digits-evo")
+    for trial in search(spec, "runs/mine"):
+        print(trial.genotype, trial.metrics)
+    print(train("runs/mine")["test_accuracy"])
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classifier import load_model
+    from .comparison import compare
+    from .engine import search
+    from .evaluation import evaluate
+    from .exporting import export
+    from .spec import load_spec
+    from .winner import train
+
+__all__ = ["compare", "evaluate", "export", "load_model", "load_spec", "search", "train"]
+
+_HOMES = {
+    "compare": "comparison",
+    "evaluate": "evaluation",
+    "export": "exporting",
+    "load_model": "classifier",
+    "load_spec": "spec",
+    "search": "engine",
+    "train": "winner",
+}
+
+
+def __getattr__(name: str) -> Any:  # importing nanonas stays cheap: each verb brings its own imports when it is used
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nanonas' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

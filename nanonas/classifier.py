@@ -1,0 +1,176 @@
+"""Classifier: a trained network with all that is needed to use it; its two files in the run directory."""
+
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .data import DataConfig
+from .errors import RunError, SpecError
+from .genotype import Genotype
+from .journal import existing_run, write_json
+from .space import SearchSpace, Task
+from .spaces import SPACES
+
+Side = Annotated[int, Field(ge=1, le=1024)]
+
+
+class Card(BaseModel):
+    """model.json: what the weights in model.safetensors belong to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["model"] = "model"
+    schema_version: Literal[1] = 1
+    genotype: Annotated[str, Field(max_length=10_000)]
+    space: dict[str, Any]
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=100_000)]
+    input_size: tuple[Annotated[int, Field(ge=1, le=4)], Side, Side]  # C, H, W
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    data: DataConfig
+
+    @property
+    def task(self) -> Task:
+        return Task(*self.input_size, classes=len(self.classes))
+
+
+class Classifier(nn.Module):
+    """A trained network: (N, C, H, W) float32, preprocessed → logits (N, classes).
+
+    Attributes:
+        card: genotype, classes, input size, mean and std.
+        params, macs: of the network; macs for one image.
+    """
+
+    def __init__(self, card: Card) -> None:
+        super().__init__()
+        self.card = card
+        space, genotype = _meaning(card)
+        measures = space.measure(genotype, card.task)
+        self.params, self.macs = int(measures["params"]), int(measures["macs"])
+        self.network = space.build(genotype, card.task)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.card.classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits
+
+    def preprocess(self, images: Any) -> Tensor:
+        """What `forward` wants, from a path, a PIL image, uint8 pixels (H, W, C) or (N, H, W, C), or a list of these."""
+        several = isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
+        batch = [self._pixels(image) for image in images] if several else [self._pixels(images)]
+        x = torch.from_numpy(np.stack(batch)).float().div(255)  # (N, H, W, C)
+        return ((x - torch.tensor(self.card.mean)) / torch.tensor(self.card.std)).permute(0, 3, 1, 2).contiguous()
+
+    @torch.inference_mode()
+    def classify(self, images: Any) -> list[tuple[str, float]]:
+        """The most probable class and its probability, for each of what `preprocess` takes."""
+        self.eval()
+        probabilities, best = self(self.preprocess(images)).softmax(1).max(1)
+        return [(self.classes[i], p) for i, p in zip(best.tolist(), probabilities.tolist(), strict=True)]
+
+    def _pixels(self, image: Any) -> np.ndarray:
+        from PIL import Image, ImageOps
+
+        channels, height, width = self.card.input_size
+        if isinstance(image, np.ndarray):
+            image = Image.fromarray(image.squeeze(-1) if image.shape[-1:] == (1,) else image)
+        elif not isinstance(image, Image.Image):
+            image = ImageOps.exif_transpose(Image.open(image))
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(height, width, channels)
+
+
+def save_model(run: Path, classifier: Classifier) -> None:
+    """model.safetensors and model.json, each written beside and renamed."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in classifier.network.state_dict().items()}
+    save_tensors(run / "model.safetensors", tensors, {})
+    write_json(run / "model.json", classifier.card.model_dump(mode="json"))
+
+
+def load_model(run: Path | str) -> Classifier:
+    """The trained network of a run directory, in evaluation mode, on the CPU.
+
+    Raises:
+        RunError: the run has no trained model, or its files are damaged or do not belong together.
+    """
+    run = existing_run(Path(run))
+    if not (run / "model.safetensors").exists() or not (run / "model.json").exists():
+        raise RunError(f"{run} has no trained model yet; run: nanonas train {run}")
+    try:
+        card = Card.model_validate_json((run / "model.json").read_bytes())
+        space, genotype = _meaning(card)
+        params = space.measure(genotype, card.task)["params"]
+    except (ValidationError, SpecError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise RunError(f"{run / 'model.json'} is damaged: {reason}; train again: nanonas train {run} --out …") from None
+    weights = run / "model.safetensors"
+    # before anything is allocated: a network is never larger than the file that claims to hold it
+    if 4 * params > weights.stat().st_size:
+        raise RunError(f"{weights} is damaged: too short for {params:,.0f} parameters; train again with --out")
+    classifier = Classifier(card)
+    tensors, _ = load_tensors(weights)
+    try:
+        classifier.network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"{weights} does not fit {run / 'model.json'}: {str(error).splitlines()[-1].strip()}") from None
+    return classifier.eval()
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        save_file(tensors, temporary, metadata)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except SafetensorError as error:  # wraps the OSError of a full disk
+        raise OSError(f"cannot write {path}: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata; RunError when the file is truncated or no safetensors file."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            metadata = json.loads(file.read(min(length, path.stat().st_size))).get("__metadata__", {})
+        return load_file(path), metadata
+    except (SafetensorError, struct.error, ValueError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: {error}; train again with --out") from None
+
+
+def _meaning(card: Card) -> tuple[SearchSpace, Genotype]:
+    space_type = SPACES[str(card.space.get("name"))]
+    space: SearchSpace = space_type(space_type.Config.model_validate(card.space))
+    if not len(card.mean) == len(card.std) == card.input_size[0]:
+        raise SpecError("mean and std need a number for each channel")
+    return space, space.parse(card.genotype)
+
+
+def make_card(
+    genotype: Genotype, space: dict[str, Any], classes: Sequence[str], task: Task, norm: Any, data: DataConfig
+) -> Card:
+    return Card(
+        genotype=str(genotype),
+        space=space,
+        classes=tuple(classes),
+        input_size=(task.channels, task.height, task.width),
+        mean=norm.mean,
+        std=norm.std,
+        data=data,
+    )

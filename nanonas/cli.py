@@ -1,0 +1,89 @@
+"""The command line: assembles commands/, and turns a user's mistake into one line and an exit code."""
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .errors import NanonasError
+
+
+class Commands(TyperGroup):
+    """Exit codes: 0 done, 1 the user's mistake or a failed check, 2 usage, 130 interrupted. A bug keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NanonasError as error:
+            typer.echo(f"error: {error}", err=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
+        except OSError as error:
+            if error.filename is None and error.strerror is None:
+                raise
+            typer.echo(f"error: {_explain(error)}", err=True)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+        raise typer.Exit(1)
+
+
+def _explain(error: OSError) -> str:
+    import errno
+
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk{where}; nothing finished is lost: free some, then type the same command again"
+    return f"{error.strerror}{where}"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nanonas {version('nanonas')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def nanonas(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Finds a small, accurate image classifier, and hands it over as a file that runs anywhere.
+
+    Start with: nanonas search --preset digits-evo
+
+    Then: nanonas train runs/digits-evo-seed0
+    """
+
+
+def _assemble() -> None:
+    from .commands import compare, eval, export, presets, search, train
+
+    for module in (search, train, eval, export, compare, presets):
+        name = module.__name__.rpartition(".")[2]
+        app.command(name)(getattr(module, name))
+
+
+_assemble()
+
+
+def main() -> None:
+    app(prog_name="nanonas")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""The cache of decoded data sets: uint8 arrays on disk that every process maps into memory.
+
+It lies in `$NANONAS_CACHE`, else `$XDG_CACHE_HOME/nanonas`, else `~/.cache/nanonas`. An entry is a folder with the
+images and labels of each part as .npy files, and meta.json. It appears complete or not at all.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import Config
+from .errors import DataError
+
+VERSION = 1  # one more whenever the same files would be decoded to other pixels
+CHUNK_IMAGES = 256
+CHUNK_BYTES = 1 << 26
+SMALLEST_STD = 1e-3
+TEMPORARY = ".nanonas-decoding-"
+ABANDONED_SECONDS = 24 * 3600
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+
+
+class Images(Protocol):
+    """Labelled images that are decoded when they are read, (N, H, W, C); `shape` is (H, W, C)."""
+
+    @property
+    def labels(self) -> Labels: ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+
+    def read(self, indices: Indices) -> Pixels: ...
+
+
+class Meta(Config):
+    """meta.json: what is known of a data set besides pixels and labels; `bytes` has the size of every other file."""
+
+    name: str
+    classes: tuple[str, ...]
+    fingerprint: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bytes: dict[str, int]
+
+
+class Entry(NamedTuple):
+    """A data set in the cache, with the images and labels of its train part."""
+
+    meta: Meta
+    images: Pixels
+    labels: Labels
+
+
+def cache_dir() -> Path:
+    """Where decoded data sets and downloads are kept. Raises DataError for a user without a home folder."""
+    if place := os.environ.get("NANONAS_CACHE"):
+        return Path(place).expanduser().absolute()
+    if home := os.environ.get("XDG_CACHE_HOME"):
+        return Path(home).absolute() / "nanonas"
+    try:
+        return Path.home() / ".cache" / "nanonas"
+    except RuntimeError as error:
+        raise DataError("this user has no home folder for the cache; set NANONAS_CACHE to a folder") from error
+
+
+def entry_path(name: str, *identity: object) -> Path:
+    """The folder for `name`, another one for every other `identity`."""
+    digest = hashlib.sha256(json.dumps([VERSION, name, *identity]).encode())
+    return cache_dir() / f"{name}-{digest.hexdigest()[:16]}"
+
+
+def read_entry(path: Path) -> Entry:
+    """Of the test images and labels it looks at the size only. Raises DataError at a damaged entry."""
+    try:
+        meta = Meta.model_validate_json((path / "meta.json").read_bytes())
+        whole = all((path / name).stat().st_size == size for name, size in meta.bytes.items())
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+    if not whole:
+        raise _damaged(path)
+    return Entry(meta, *read_part(path, "train"))
+
+
+def read_part(path: Path, part: str) -> tuple[Pixels, Labels]:
+    """Images, memory-mapped, and labels of `part`, train or test; both read-only."""
+    try:
+        images = np.lib.format.open_memmap(path / f"{part}_images.npy", mode="r")
+        labels = np.array(np.lib.format.open_memmap(path / f"{part}_labels.npy", mode="r"), dtype=np.int64)
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+    if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
+        raise _damaged(path)
+    labels.flags.writeable = False
+    return images, labels
+
+
+def write_entry(
+    path: Path,
+    name: str,
+    classes: tuple[str, ...],
+    parts: Mapping[str, tuple[Images, Indices]],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Decodes `parts`, train and test, into a folder beside `path` that then takes its place.
+
+    When another process has put a sound entry there meanwhile, that one stays. Raises DataError when the cache cannot
+    be written.
+    """
+    total = sum(len(indices) for _, indices in parts.values())
+    done = 0
+    digest = hashlib.sha256(json.dumps(classes).encode())
+    histogram = np.zeros((parts["train"][0].shape[2], 256), dtype=np.int64)
+
+    def decoded(part: str, images: Images, indices: Indices) -> Iterator[Pixels]:
+        nonlocal done
+        chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // math.prod(images.shape)))
+        for start in range(0, len(indices), chunk):
+            batch = np.ascontiguousarray(images.read(indices[start : start + chunk]))
+            digest.update(batch.data)
+            if part == "train":
+                for channel, counts in enumerate(histogram):
+                    counts += np.bincount(batch[..., channel].ravel(), minlength=256)
+            yield batch
+            done += len(batch)
+            progress(done, total)
+
+    temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
+    try:
+        _sweep(path.parent)
+        temporary.mkdir(parents=True)
+        for part, (images, indices) in parts.items():
+            labels = images.labels[indices].astype("<i8")
+            shape = (len(indices), *images.shape)
+            digest.update(repr(shape).encode() + labels.tobytes())
+            _write(temporary / f"{part}_labels.npy", "<i8", labels.shape, [labels])
+            _write(temporary / f"{part}_images.npy", "|u1", shape, decoded(part, images, indices))
+        mean, std = _statistics(histogram)
+        sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
+        meta = Meta(name=name, classes=classes, fingerprint=digest.hexdigest(), mean=mean, std=std, bytes=sizes)
+        (temporary / "meta.json").write_text(meta.model_dump_json(indent=1), encoding="utf-8")
+        _publish(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"no space left on {path.parent}; NANONAS_CACHE moves the cache") from error
+        raise DataError(
+            f"cannot write the cache {path.parent} ({error.strerror}); set NANONAS_CACHE to a folder you can write to"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(path: Path, kind: str, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[Any]]) -> None:
+    """A .npy file, by plain writes: on a full disk these raise, where a mapped page would kill the process."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
+        for block in blocks:
+            file.write(block.data)
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    try:
+        temporary.rename(path)
+        return
+    except OSError:
+        if not path.exists():
+            raise
+    try:
+        read_entry(path)  # another process was faster, and its entry is as good
+    except DataError:
+        aside = temporary.with_name(temporary.name + "-damaged")
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        _publish(temporary, path)
+
+
+def _sweep(home: Path) -> None:
+    """Removes what processes that were killed while they decoded have left behind."""
+    for folder in home.glob(f"{TEMPORARY}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _statistics(histogram: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in units of pixel / 255, from how often it takes each value."""
+    values = np.arange(256) / 255
+    weights = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = weights @ values
+    std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1))
+    return tuple(mean.tolist()), tuple(np.maximum(std, SMALLEST_STD).tolist())
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"the cache entry {path} is damaged; remove it, and the data is decoded again")

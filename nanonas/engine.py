@@ -1,0 +1,311 @@
+"""The only search loop."""
+
+import hashlib
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from .environment import environment
+from .errors import RunError, SpecError
+from .evaluators import EVALUATORS, Evaluator
+from .executors import EXECUTORS, Executor, Job, Outcome, Pending
+from .genotype import Genotype
+from .journal import Journal, document, existing_run, locked, log, read_json, write_json, write_text
+from .pareto import front, scores
+from .space import SearchSpace
+from .spaces import SPACES
+from .spec import Spec, differences, load_spec
+from .strategies import STRATEGIES, Strategy
+from .trial import Fidelity, Line, Proposal, Trial, fidelity_key
+
+MAX_REJECTIONS = 20_000  # proposals in a row that bring nothing new before a space counts as exhausted
+
+
+def search(spec: Spec, run: Path | str | None = None, say: Callable[[str], None] = lambda text: None) -> Iterator[Trial]:
+    """The generator of trials: those in the run directory first, then new ones until the budget ends.
+
+    A trial is on disk before it is yielded, so a caller may stop at any time and call again. When the budget ends,
+    search.json is written.
+
+    Args:
+        run: the run directory; `runs/<name>-seed<seed>` when None.
+        say: gets warnings and hints, a line each; they also go to log.txt.
+
+    Raises:
+        RunError: the directory holds the run of another spec, or is in use.
+        SpecError: no architecture meets the constraints.
+        DataError: the data set cannot be read.
+    """
+    run = Path(run) if run else default_run(spec)
+    evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, say)
+    space: SearchSpace = SPACES[spec.space.name](spec.space)
+    check_constraints(spec, space, evaluator)
+    resumed = _prepare(run, spec, evaluator, say)
+
+    def tell_all(text: str) -> None:
+        say(text)
+        log(run, text)
+
+    with locked(run):
+        journal = Journal(run / "trials.jsonl")
+        strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, space, spec.objectives)
+        with closing(EXECUTORS[spec.executor.name](spec.executor, spec)) as executor:
+            if executor.workers > spec.executor.lookahead:
+                tell_all(
+                    f"warning: {executor.workers} workers, but a lookahead of {spec.executor.lookahead} keeps only as "
+                    "many busy; see executor.lookahead"
+                )
+            log(run, f"search {'continued' if resumed else 'started'} at trial {len(journal.lines)}")
+            loop = _Loop(spec, space, strategy, evaluator, executor, journal)
+            for trial in loop:
+                if trial.trial >= len(journal.lines):
+                    log(run, f"trial {trial.trial} {trial.status}: {trial.genotype} {trial.error or dict(trial.metrics)}")
+                yield trial
+            if loop.exhausted:
+                tell_all(f"the space is exhausted: {MAX_REJECTIONS:,} proposals in a row brought nothing new")
+        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, evaluator))
+        log(run, f"search ended after {len(loop.trials)} trials")
+
+
+class _Loop:
+    """Asks, runs, records and tells, in an order that does not depend on who finishes first.
+
+    Trial i is proposed once exactly the trials 0 … i − lookahead were told, with random numbers from (seed, i).
+    Lines of the journal take the place of evaluations, so that resuming is replaying.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        space: SearchSpace,
+        strategy: Strategy,
+        evaluator: Evaluator,
+        executor: Executor,
+        journal: Journal,
+    ) -> None:
+        self.spec, self.space, self.strategy = spec, space, strategy
+        self.evaluator, self.executor, self.journal = evaluator, executor, journal
+        self.trials: list[Trial] = []
+        self.repeats = 0
+        self.exhausted = False
+        self._known: set[tuple[str, str]] = set()  # (canonical key, fidelity): trained once
+        self._before = journal.lines[-1].elapsed if journal.lines else 0.0
+        self._start = time.monotonic()
+
+    def __iter__(self) -> Iterator[Trial]:
+        pending: deque[tuple[Proposal, int, int, Line | Pending]] = deque()
+        asked = 0
+        while True:
+            while len(pending) < self.spec.executor.lookahead and self._may_ask(asked):
+                found = self._propose(asked)
+                if found is None:
+                    self.exhausted = True
+                    break
+                proposal, repeats = found
+                seed = training_seed(self.spec.seed, self.space.canonical(proposal.genotype), proposal.fidelity)
+                pending.append((proposal, repeats, seed, self._start_trial(asked, proposal, seed)))
+                asked += 1
+            if not pending:
+                return
+            trial = self._finish(len(self.trials), *pending.popleft())
+            self.trials.append(trial)
+            self.strategy.tell(trial)
+            yield trial
+
+    def _may_ask(self, trial: int) -> bool:
+        budget = self.spec.budget
+        if self.exhausted or (budget.trials is not None and trial >= budget.trials and trial >= len(self.journal.lines)):
+            return False
+        return trial < len(self.journal.lines) or budget.minutes is None or self._elapsed() < budget.minutes * 60
+
+    def _elapsed(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+    def _propose(self, trial: int) -> tuple[Proposal, int] | None:
+        """A proposal that is new, connected and within the constraints, and how many were not new; None at the end."""
+        rng = random.Random(f"{self.spec.seed}/{trial}")
+        repeats = 0
+        for _ in range(MAX_REJECTIONS):
+            proposal = self.strategy.ask(trial, rng)
+            proposal = Proposal(
+                proposal.genotype, dict(self.evaluator.fidelity) | dict(proposal.fidelity), proposal.parent
+            )
+            if not is_feasible(proposal.genotype, self.space, self.evaluator, self.spec):
+                continue
+            key = (self.space.canonical(proposal.genotype), fidelity_key(proposal.fidelity))
+            if key in self._known:
+                repeats += 1
+                continue
+            self._known.add(key)
+            self.repeats += repeats
+            return proposal, repeats
+        self.repeats += repeats
+        return None
+
+    def _start_trial(self, trial: int, proposal: Proposal, seed: int) -> Line | Pending:
+        if trial >= len(self.journal.lines):
+            return self.executor.submit(Job(str(proposal.genotype), proposal.fidelity, seed))
+        line = self.journal.lines[trial]
+        if line.genotype != str(proposal.genotype) or dict(line.fidelity) != dict(proposal.fidelity):
+            raise RunError(
+                f"{self.journal.path}:{trial + 1}: holds {line.genotype}, where this version of nanonas proposes "
+                f"{proposal.genotype}; go on with the version that wrote it (environment.json), or choose another --out"
+            )
+        return line
+
+    def _finish(self, number: int, proposal: Proposal, repeats: int, seed: int, work: Line | Pending) -> Trial:
+        if isinstance(work, Line):
+            status, metrics, error, elapsed = work.status, work.metrics, work.error, work.elapsed
+        else:
+            outcome: Outcome = work.result()
+            status = "failed" if outcome.error else "ok"
+            metrics, error, elapsed = outcome.metrics, outcome.error, round(self._elapsed(), 3)
+        fidelity, parent = proposal.fidelity, proposal.parent
+        trial = Trial(number, proposal.genotype, fidelity, parent, status, metrics, error, seed, elapsed, repeats)
+        if not isinstance(work, Line):
+            self.journal.append(trial)  # before anyone learns of it
+        return trial
+
+
+def training_seed(seed: int, key: str, fidelity: Fidelity) -> int:
+    """A trial's seed: the same for the same architecture, however it is written and whenever it comes."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}/{fidelity_key(fidelity)}".encode()).digest()[:7], "big")
+
+
+def is_feasible(genotype: Genotype, space: SearchSpace, evaluator: Evaluator, spec: Spec) -> bool:
+    if not space.is_connected(genotype):
+        return False
+    measures = space.measure(genotype, evaluator.task) if spec.constraints else {}
+    return all(measures[name] <= bound for name, bound in spec.constraints.items())
+
+
+def check_genotype(genotype: Genotype, space: SearchSpace) -> None:
+    """Raises SpecError for a network that cannot see its input."""
+    if not space.is_connected(genotype):
+        raise SpecError(f"genotype {genotype} does not connect its input to its output; there is nothing to train")
+
+
+def check_constraints(spec: Spec, space: SearchSpace, evaluator: Evaluator) -> None:
+    """Raises SpecError, naming the smallest there is, when a bound lies below everything in the space."""
+    for name, bound in spec.constraints.items():
+        rng = random.Random(0)
+        if any(space.measure(space.sample(rng), evaluator.task)[name] <= bound for _ in range(20)):
+            continue
+        smallest = space.smallest(lambda genotype, name=name: space.measure(genotype, evaluator.task)[name])  # type: ignore[misc]
+        least = space.measure(smallest, evaluator.task)[name]
+        if least > bound:
+            raise SpecError(
+                f"no architecture of {spec.space.name} has at most {bound:,.0f} {name}; the smallest has {least:,.0f} "
+                f"({smallest}): set constraints.{name} to at least that"
+            )
+
+
+def default_run(spec: Spec) -> Path:
+    return Path("runs") / f"{spec.name}-seed{spec.seed}"
+
+
+def run_spec(run: Path) -> Spec:
+    """The spec of an existing run directory."""
+    return load_spec(existing_run(run) / "spec.yaml")
+
+
+def _prepare(run: Path, spec: Spec, evaluator: Evaluator, say: Callable[[str], None]) -> bool:
+    """Makes the run directory, or checks that it is one of this spec and these data; whether it existed."""
+    now = environment()
+    if evaluator.data is not None:
+        now["data"] = {"name": evaluator.data.name, "fingerprint": evaluator.data.fingerprint}
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        changed = differences(run_spec(run), spec)
+        if changed:
+            raise RunError(f"{run} holds a run of another spec ({'; '.join(changed[:5])}); choose another --out")
+        before = read_json(run / "environment.json")
+        if before.get("data") != now.get("data"):
+            raise RunError(f"{run} was searched on other data: data.root holds another data set now; choose another --out")
+        if before.get("torch") != now["torch"]:
+            say(f"warning: {run} was begun with torch {before.get('torch')}, this is {now['torch']}: scores may differ")
+        write_text(run / "spec.yaml", spec.text())
+        return True
+    run.mkdir(parents=True, exist_ok=True)
+    write_json(run / "environment.json", now)
+    write_text(run / "spec.yaml", spec.text())  # last: with it, a directory is a run
+    return False
+
+
+def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:
+    """The best by the first objective, of those at the highest fidelity that was reached; the earliest of equals."""
+    done = [trial for trial in trials if trial.ok]
+    if not done:
+        return None
+    highest = max(_cost(trial.fidelity) for trial in done)
+    done = [trial for trial in done if _cost(trial.fidelity) == highest]
+    return max(done, key=lambda trial: (scores(trial.metrics, spec.objectives), -trial.trial))
+
+
+def _cost(fidelity: Fidelity) -> float:
+    cost = 1.0
+    for value in fidelity.values():
+        cost *= value
+    return cost
+
+
+def read_trials(run: Path, space: SearchSpace) -> list[Trial]:
+    """The trials of a run directory, without running anything."""
+    return [
+        Trial(
+            line.trial,
+            space.parse(line.genotype),
+            line.fidelity,
+            line.parent,
+            line.status,
+            line.metrics,
+            line.error,
+            line.seed,
+            line.elapsed,
+        )
+        for line in Journal(run / "trials.jsonl").lines
+    ]
+
+
+def summary(run: Path, spec: Spec, trials: Sequence[Trial], cached: int, evaluator: Evaluator) -> dict[str, Any]:
+    """The content of search.json."""
+    best = best_trial(trials, spec)
+    failed = sum(not trial.ok for trial in trials)
+    return document(
+        "search",
+        run,
+        name=spec.name,
+        seed=spec.seed,
+        spec=spec.model_dump(mode="json"),
+        best=_entry(best) if best else None,
+        front=[_entry(trial) for trial in front(trials, spec.objectives)],
+        trials=len(trials),
+        evaluated=len(trials) - failed,
+        cached=cached,
+        failed=failed,
+        seconds=trials[-1].elapsed if trials else 0.0,
+        random=_random_sample(trials, spec),
+        environment=read_json(run / "environment.json"),
+    )
+
+
+def _entry(trial: Trial) -> dict[str, Any]:
+    return {"trial": trial.trial, "genotype": str(trial.genotype), "metrics": dict(trial.metrics)}
+
+
+def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
+    """What random sampling reached inside this search: its trials without a parent. Not an equal-budget arm."""
+    metric, way = next(iter(spec.objectives.items()))
+    drawn = [trial.metrics[metric] for trial in trials if trial.ok and trial.parent is None]
+    if not drawn:
+        return {"n": 0, "equal_budget": False}
+    return {
+        "n": len(drawn),
+        "equal_budget": len(drawn) == sum(trial.ok for trial in trials),
+        "metric": metric,
+        "mean": sum(drawn) / len(drawn),
+        "best": max(drawn) if way == "maximize" else min(drawn),
+    }

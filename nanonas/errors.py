@@ -1,0 +1,29 @@
+"""The user's mistakes. Each is one line for the terminal: what was wrong, what is allowed, what to type next."""
+
+
+class NanonasError(Exception):
+    """Something the user can put right; the command line prints it without a traceback and exits with 1."""
+
+
+class SpecError(NanonasError):
+    """A spec that cannot be run: one line for every field that is wrong."""
+
+
+class UnknownName(SpecError, ValueError):
+    """A name that nothing is registered under; a ValueError, so that a validator of pydantic may raise it."""
+
+
+class DataError(NanonasError):
+    """A data set that is missing, unreadable or unfit for classification."""
+
+
+class RunError(NanonasError):
+    """A run directory that is missing, not ours, damaged, in use, or of another spec."""
+
+
+class EvaluationError(NanonasError):
+    """A candidate that could not be scored; the search records it as a failed trial and goes on."""
+
+
+class ExportError(NanonasError):
+    """A model file that could not be written, read, or trusted to compute what the network computes."""

@@ -1,0 +1,196 @@
+"""How good is it: accuracy, calibration and latency, of a run's network or of an exported file."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from .classifier import load_model
+from .data import DataConfig, Dataset, load_dataset
+from .environment import environment
+from .errors import DataError, ExportError, NanonasError, RunError
+from .exporters import EXPORTERS, Exporter, ModelFile
+from .journal import document, locked, log, read_json, write_json
+from .profile import latency_ms
+from .spec import override_data
+from .training import threads
+from .winner import count_test_look, test_looks
+
+CALIBRATION_BINS = 15
+BATCH = 500
+
+
+def evaluate(
+    target: Path | str,
+    overrides: Sequence[str] = (),
+    trust: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Evaluates a run directory (and writes its eval.json) or an exported model file on the test images.
+
+    Args:
+        overrides: `data.…=…`, such as `data.root=…` when the images have moved.
+        trust: load a TorchScript or pt2 file that no run of ours vouches for, though it can hold code.
+
+    Raises:
+        ExportError: the file is damaged, of no known format, or not trusted.
+    """
+    target = Path(target)
+    if target.is_file():
+        return _evaluate_file(target, overrides, trust, say)
+    if target.suffix in _by_suffix():
+        raise RunError(f"{target} does not exist; files are made by: nanonas export RUN --format onnx")
+    return _evaluate_run(target, overrides, say)
+
+
+def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
+    classifier = load_model(run)
+    card = classifier.card
+    dataset = load_dataset(override_data(card.data, overrides), say)
+    _check_fit(dataset, card.classes, card.input_size)
+
+    @torch.inference_mode()
+    def run_network(images: np.ndarray) -> np.ndarray:
+        return classifier(torch.from_numpy(images)).numpy()
+
+    with locked(run):
+        count_test_look(run, "eval")
+        scores = _scores(run_network, dataset, card.mean, card.std)
+        with threads(1):
+            latency = latency_ms(run_network, card.input_size)
+        result = document(
+            "eval",
+            run,
+            genotype=card.genotype,
+            **scores,
+            latency_ms=latency,
+            threads=1,
+            params=classifier.params,
+            macs=classifier.macs,
+            test_looks=test_looks(run),
+            environment=environment(),
+        )
+        write_json(run / "eval.json", result)
+        log(run, f"evaluated: test accuracy {result['test_accuracy']:.4f}")
+    return result
+
+
+def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    name, exporter = _by_suffix().get(path.suffix, (None, None))
+    if name is None or exporter is None:
+        raise ExportError(f"{path} is of no known format; allowed: {', '.join(_by_suffix())}, or a run directory")
+    if exporter.holds_code and not trust and not _vouched_for(path):
+        raise ExportError(
+            f"{path} can hold code, and no run directory around it lists it; add --trust if you know who made it"
+        )
+    model = exporter.read(path)
+    metadata = _metadata(model, path)
+    dataset = load_dataset(override_data(metadata["data"], overrides), say)
+    _check_fit(dataset, metadata["classes"], metadata["input_size"])
+    with threads(1):
+        try:
+            scores = _scores(model.run, dataset, metadata["mean"], metadata["std"])
+            latency = latency_ms(model.run, metadata["input_size"])
+        except NanonasError:
+            raise
+        except Exception as error:  # whatever a runtime raises for a file that loads and does not run
+            raise ExportError(f"{path} loads but does not run: {str(error).splitlines()[0]:.200}") from None
+    return document(
+        "eval",
+        path.parent,
+        file=path.name,
+        format=name,
+        bytes=path.stat().st_size,
+        genotype=metadata["genotype"],
+        **scores,
+        latency_ms=latency,
+        threads=1,
+        params=metadata["params"],
+        macs=metadata["macs"],
+        environment=environment(),
+    )
+
+
+def _scores(
+    run: Callable[[np.ndarray], np.ndarray], dataset: Dataset, mean: Sequence[float], std: Sequence[float]
+) -> dict[str, Any]:
+    """Accuracy, accuracy of each class, and expected calibration error on the test images; one view of each."""
+    pixels, labels = dataset.test()
+    offset, scale = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    logits = np.concatenate(
+        [
+            run(np.ascontiguousarray(((pixels[i : i + BATCH] / np.float32(255) - offset) / scale).transpose(0, 3, 1, 2)))
+            for i in range(0, len(labels), BATCH)
+        ]
+    ).astype(np.float64)
+    if logits.shape != (len(labels), len(dataset.classes)):
+        raise ExportError(f"the model's output has the shape {logits.shape[1:]}, not {len(dataset.classes)} classes")
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(1, keepdims=True)
+    right = logits.argmax(1) == labels
+    return {
+        "test_accuracy": float(right.mean()),
+        "test_images": len(labels),
+        "per_class": {name: float(right[labels == i].mean()) for i, name in enumerate(dataset.classes)},
+        "ece": expected_calibration_error(probabilities.max(1), right),
+    }
+
+
+def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Mean gap between confidence and accuracy over 15 equal bins, weighted by size (Guo et al. 2017)."""
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = [
+        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).sum() for b in np.unique(bins)
+    ]
+    return float(sum(gaps) / len(right))
+
+
+def _check_fit(dataset: Dataset, classes: Sequence[str], input_size: Sequence[int]) -> None:
+    if tuple(dataset.classes) != tuple(classes):
+        raise DataError(f"data set {dataset.name} has {len(dataset.classes)} classes that are not the model's {len(classes)}")
+    size = (dataset.channels, dataset.height, dataset.width)
+    if size != tuple(input_size):
+        raise DataError(f"data set {dataset.name} has images of {size} (C, H, W), the model takes {tuple(input_size)}")
+
+
+def _metadata(model: ModelFile, path: Path) -> Mapping[str, Any]:
+    types: dict[str, Any] = {
+        "classes": tuple[str, ...],
+        "mean": tuple[float, ...],
+        "std": tuple[float, ...],
+        "input_size": tuple[int, int, int],
+        "data": DataConfig,
+        "genotype": str,
+        "params": int,
+        "macs": int,
+    }
+    found = {}
+    for key, kind in types.items():
+        try:
+            found[key] = TypeAdapter(kind).validate_python(json.loads(model.metadata[key]))
+        except KeyError:
+            raise ExportError(f"{path} was not made by nanonas: it does not say its {key}") from None
+        except (ValidationError, ValueError, RecursionError):
+            raise ExportError(f"{path} is damaged: its {key} cannot be read") from None
+    return found
+
+
+def _vouched_for(path: Path) -> bool:
+    """Whether the run directory around a file lists it, unchanged."""
+    run = path.absolute().parent.parent
+    if not (run / "export.json").is_file() or not (run / "spec.yaml").is_file():
+        return False
+    files = read_json(run / "export.json").get("files", [])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return any(entry.get("path") == f"exports/{path.name}" and entry.get("sha256") == digest for entry in files)
+
+
+def _by_suffix() -> dict[str, tuple[str, Exporter]]:
+    return {Path(EXPORTERS[name].file_name).suffix: (name, EXPORTERS[name]) for name in EXPORTERS}
+
+

@@ -1,0 +1,101 @@
+"""The `training` evaluator: real training on real data, scored on validation images."""
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..config import ComponentConfig
+from ..data import load_dataset, split
+from ..errors import EvaluationError
+from ..genotype import Genotype
+from ..recipe import Epochs, Recipe
+from ..space import SearchSpace, Task
+from ..trial import Fidelity
+from . import EVALUATORS, Evaluator, Say
+
+if TYPE_CHECKING:
+    from ..spec import Spec
+    from ..training import Images
+
+
+@EVALUATORS.register("training")
+class Training(Evaluator):
+    """Trains a candidate for a few epochs on the training images and scores it on the validation images.
+
+    Metrics: val_accuracy (fraction), val_loss (nats), params, macs (at the data's size), train_seconds. The test
+    images are never opened.
+    """
+
+    class Config(Recipe, ComponentConfig):
+        name: Literal["training"] = "training"
+        epochs: Epochs = 5
+        image_size: Annotated[int, Field(ge=4, le=1024, description="longer side; null: as the data are")] | None = None
+        data_fraction: Annotated[float, Field(gt=0, le=1, description="share of the training images")] = 1.0
+
+    metrics = ("val_accuracy", "val_loss", "params", "macs")
+
+    def __init__(self, config: Config, spec: "Spec", say: Say) -> None:
+        self.config = config
+        self.seed = spec.seed
+        self.device_name = spec.device
+        self.data = load_dataset(spec.data, say)
+        self.task = Task(self.data.channels, self.data.height, self.data.width, len(self.data.classes))
+        self.validation_fraction = spec.data.validation_fraction
+        self._images = lru_cache(maxsize=4)(self._load)
+
+    @property
+    def fidelity(self) -> Fidelity:
+        return {
+            "epochs": self.config.epochs,
+            "image_size": self.config.image_size or max(self.task.height, self.task.width),
+            "data_fraction": self.config.data_fraction,
+        }
+
+    def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
+        import torch
+
+        from ..training import Trainer, out_of_memory, predict, score, seeded, threads
+
+        train, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
+        start = time.perf_counter()
+        recipe = self.config.model_copy(update={"epochs": int(fidelity["epochs"])})
+        with threads(1), seeded(seed):  # one thread: bit for bit the same in any worker
+            try:
+                trainer = Trainer(space.build(genotype, self.task), train, recipe, self.data.flip, seed)
+                while not trainer.done:
+                    trainer.run_epoch()
+                seconds = time.perf_counter() - start
+                result = score(predict(trainer.network, validation), validation.labels)
+            except (MemoryError, RuntimeError) as error:
+                if out_of_memory(error):
+                    if torch.cuda.is_available():
+                        torch.cuda.empty_cache()
+                    raise EvaluationError("out of memory") from None
+                raise
+        if not np.isfinite(result["loss"]):
+            raise EvaluationError(f"the validation loss is {result['loss']}")
+        return {
+            "val_accuracy": result["accuracy"],
+            "val_loss": result["loss"],
+            **space.measure(genotype, self.task),
+            "train_seconds": round(seconds, 3),
+        }
+
+    def _load(self, image_size: int, data_fraction: float) -> "tuple[Images, Images]":
+        """Training and validation images at a fidelity, kept for the next candidate."""
+        from ..training import Images, select_device
+
+        assert self.data is not None
+        images, labels = self.data.train_images, self.data.train_labels
+        chosen, held_out = split(labels, self.validation_fraction, self.seed)
+        if data_fraction < 1:
+            chosen = chosen[split(labels[chosen], data_fraction, self.seed)[1]]
+        device = select_device(self.device_name)
+        mean, std = self.data.mean, self.data.std
+        train = Images.of(images, labels, mean, std, device, chosen)
+        validation = Images.of(images, labels, mean, std, device, held_out)
+        return train.resized(image_size), validation.resized(image_size)

@@ -1,0 +1,73 @@
+"""EXECUTORS: one file each. An executor runs jobs somewhere and hands back outcomes; the order is the engine's."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field
+
+from ..config import ComponentConfig
+from ..genotype import Genotype
+from ..registry import Registry, import_modules
+from ..trial import Fidelity
+
+if TYPE_CHECKING:
+    from ..spec import Spec
+
+
+@dataclass(frozen=True)
+class Job:
+    """One evaluation to run: text and numbers only, so that it crosses to another process or machine."""
+
+    genotype: str
+    fidelity: Fidelity
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: its metrics, or why there are none."""
+
+    metrics: dict[str, float]
+    error: str | None = None
+
+
+class Pending(Protocol):
+    """A job under way."""
+
+    def result(self) -> Outcome:
+        """Waits for the outcome. A bug inside the evaluation is raised here, with its traceback."""
+
+
+class ExecutorConfig(ComponentConfig):
+    """What every executor takes, so that `--set executor.name=…` moves a search without any other edit."""
+
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    lookahead: Annotated[int, Field(ge=1, le=10_000, description="trial i is chosen knowing trials 0 … i − lookahead")] = 4
+    timeout_seconds: Annotated[float, Field(gt=0)] | None = None
+
+
+class Executor(ABC):
+    """Starts on the first job, and leaves no process behind once closed, whatever is still under way."""
+
+    Config: ClassVar[type[ExecutorConfig]]
+
+    def __init__(self, config: ExecutorConfig, spec: "Spec") -> None:
+        self.config = config
+        self.spec = spec
+
+    @property
+    def workers(self) -> int:
+        """How many jobs run at the same time."""
+        return 1
+
+    @abstractmethod
+    def submit(self, job: Job) -> Pending: ...
+
+    def close(self) -> None:  # noqa: B027  # most have nothing to close
+        """Ends all workers now."""
+
+
+EXECUTORS: Registry[type[Executor]] = Registry("executor")
+
+import_modules(__name__, __path__)

@@ -1,0 +1,143 @@
+"""Computation graphs of sums and operations, and their canonical form.
+
+Everything a space knows of an architecture follows from its graph: its key, its parameters, its network. A value is a
+sum of operation outputs; summing an identity contracts it, summing nothing is zero, and what no output needs is gone.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+Sum = tuple[tuple[int, int], ...]  # sorted (node, multiplicity) pairs; () is zero
+INPUT: Sum = ((0, 1),)
+
+
+def add(values: Iterable[Sum]) -> Sum:
+    """The sum of values; unordered, keeping multiplicity (x + x is 2x)."""
+    total: Counter[int] = Counter()
+    for value in values:
+        for node, times in value:
+            total[node] += times
+    return tuple(sorted(total.items()))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Node 0 is the input; node i applies `nodes[i - 1] = (operation, sum of earlier nodes)`."""
+
+    nodes: tuple[tuple[str, Sum], ...]
+    output: Sum
+
+    def __str__(self) -> str:
+        names = ["x", *(f"n{i}" for i in range(1, len(self.nodes) + 1))]
+
+        def text(value: Sum) -> str:
+            return "+".join(names[node] if times == 1 else f"{times}{names[node]}" for node, times in value) or "0"
+
+        lines = [f"{names[i]}={operation}({text(value)})" for i, (operation, value) in enumerate(self.nodes, 1)]
+        return ";".join([*lines, text(self.output)])
+
+
+class GraphBuilder:
+    """Collects operations while a space walks through its cells.
+
+    Args:
+        is_free: whether an operation has no parameters; two of those on equal inputs are one.
+    """
+
+    def __init__(self, is_free: Callable[[str], bool]) -> None:
+        self._is_free = is_free
+        self._nodes: list[tuple[str, Sum]] = []
+        self._free: dict[tuple[str, Sum], Sum] = {}
+
+    def apply(self, operation: str, value: Sum) -> Sum:
+        """The output of an operation. Zero stays zero: convolutions have no bias, batch norm starts without shift."""
+        if not value:
+            return ()
+        node = (operation, value)
+        if node in self._free:
+            return self._free[node]
+        self._nodes.append(node)
+        result: Sum = ((len(self._nodes), 1),)
+        if self._is_free(operation):
+            self._free[node] = result
+        return result
+
+    def graph(self, output: Sum) -> Graph:
+        """The canonical graph of what `output` needs: two are equal exactly when they are isomorphic."""
+        live: set[int] = set()
+        stack = [node for node, _ in output]
+        while stack:
+            node = stack.pop()
+            if node and node not in live:
+                live.add(node)
+                stack.extend(source for source, _ in self._nodes[node - 1][1])
+        nodes = {node: self._nodes[node - 1] for node in sorted(live)}
+        return min((_ordered(nodes, output, order) for order in _orders(nodes, output)), key=str)
+
+
+def _ordered(nodes: dict[int, tuple[str, Sum]], output: Sum, order: list[int]) -> Graph:
+    place = {0: 0, **{node: i for i, node in enumerate(order, 1)}}
+
+    def renamed(value: Sum) -> Sum:
+        return tuple(sorted((place[node], times) for node, times in value))
+
+    return Graph(tuple((nodes[node][0], renamed(nodes[node][1])) for node in order), renamed(output))
+
+
+def _orders(nodes: dict[int, tuple[str, Sum]], output: Sum) -> Iterator[list[int]]:
+    """Topological orders, at least one of which every isomorphic graph has too: colour refinement, then branching.
+
+    A colour is what can be said of a node without its name. Where colours leave a tie, each of the tied nodes is
+    tried first; nodes that can be swapped without changing the graph (twins) need no trying.
+    """
+    depth = {0: 0}
+    for node, (_, value) in nodes.items():  # ascending names are topological
+        depth[node] = 1 + max(depth[source] for source, _ in value)
+    users: dict[int, list[tuple[int, int]]] = {node: [] for node in nodes}
+    for node, (_, value) in nodes.items():
+        for source, times in value:
+            if source:
+                users[source].append((node, times))
+    leaves = dict(output)
+
+    def refined(colour: dict[int, int]) -> dict[int, int]:
+        while True:
+            signature = {
+                node: (
+                    colour[node],
+                    sorted((colour[source], times) for source, times in value),
+                    sorted((colour[user], times) for user, times in users[node]),
+                )
+                for node, (_, value) in nodes.items()
+            }
+            finer = _ranks(signature)
+            if len(set(finer.values())) == len(set(colour.values())) - 1:  # -1: the input has a colour of its own
+                return colour
+            colour = {0: -1, **finer}
+
+    def leafs(colour: dict[int, int]) -> Iterator[list[int]]:
+        colour = refined(colour)
+        classes: dict[int, list[int]] = {}
+        for node in nodes:
+            classes.setdefault(colour[node], []).append(node)
+        tied = next((classes[c] for c in sorted(classes) if len(classes[c]) > 1), None)
+        if tied is None:
+            yield sorted(nodes, key=colour.__getitem__)
+            return
+        twins = all(nodes[node] == nodes[tied[0]] and users[node] == users[tied[0]] for node in tied)
+        for first in tied[:1] if twins else tied:
+            # doubled colours leave room to put one node before its equals
+            yield from leafs({node: 2 * c - (node == first) for node, c in colour.items()})
+
+    start = {node: (depth[node], operation, leaves.get(node, 0)) for node, (operation, _) in nodes.items()}
+    yield from leafs({0: -1, **_ranks(start)})
+
+
+def _ranks(signature: dict[int, tuple[object, ...]]) -> dict[int, int]:
+    rank = {value: i for i, value in enumerate(sorted({_frozen(s) for s in signature.values()}))}  # type: ignore[type-var]
+    return {node: rank[_frozen(s)] for node, s in signature.items()}
+
+
+def _frozen(value: object) -> object:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

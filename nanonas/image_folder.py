@@ -1,0 +1,275 @@
+"""A user's own images: which files make up the classes, what they have in common, and their pixels."""
+
+import hashlib
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+# a fixed list, since Pillow would hand a PostScript file named .jpg to Ghostscript
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+GRAY_16_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
+GRAY = frozenset({"1", "L", "LA", "La"}) | GRAY_16_BIT
+TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+LAYOUT = "expected ROOT/train/<class>/* and ROOT/test/<class>/*, or one folder ROOT/<class>/*"
+PART_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
+# below this many pixels threads cost more in waiting for the interpreter lock than decoding beside it saves
+THREADS_FROM_PIXELS = 128 * 128
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class FolderImages:
+    """Image files with their labels; `shape` is the (H, W, C) to which each is brought when it is read."""
+
+    paths: tuple[str, ...]
+    labels: Labels
+    shape: tuple[int, int, int]
+    resize: bool
+    threads: int
+
+    def read(self, indices: Labels) -> Pixels:
+        """(len(indices), H, W, C). Raises DataError, with the path, at an image that cannot be decoded."""
+        paths = [self.paths[index] for index in indices]
+        images = np.empty((len(paths), *self.shape), dtype=np.uint8)
+        with _strict_about_bombs(), ThreadPoolExecutor(self.threads) as pool:
+            decoded = pool.map(self._decode, paths) if self.threads > 1 else map(self._decode, paths)
+            for image, pixels in zip(images, decoded, strict=True):
+                image[:] = pixels
+        return images
+
+    def _decode(self, path: str) -> Pixels:
+        height, width, channels = self.shape
+        with _opened(path) as image:
+            if self.resize:
+                image.draft(None, (2 * width, 2 * height))  # a JPEG is decoded at half, a quarter … of its size
+            image = _flat(_upright(image), "L" if channels == 1 else "RGB")
+            if self.resize and image.size != (width, height):
+                image = image.resize((width, height), 2)  # bilinear, which Pillow antialiases
+            pixels = np.asarray(image).reshape(image.height, image.width, channels)
+            if pixels.shape != self.shape:
+                raise DataError(f"{path} is {image.width}×{image.height}, not {width}×{height}; set data.image_size")
+            return pixels
+
+
+@dataclass(frozen=True)
+class Part:
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a root holds. `identity` changes when a file is added, removed, renamed or written to."""
+
+    root: Path
+    classes: tuple[str, ...]
+    train: Part
+    test: Part | None
+    identity: str
+    warnings: tuple[str, ...]
+
+    def open(
+        self, image_size: int | None, progress: Callable[[int, int], None]
+    ) -> tuple[FolderImages, FolderImages | None]:
+        """Train and test, after a look at the header of every image, for what they have in common.
+
+        One channel when every image is grayscale, else three. Raises DataError at an unreadable header, and when
+        `image_size` is None and the images have several sizes.
+        """
+        paths = self.train.paths + (self.test.paths if self.test else ())
+        sizes: Counter[tuple[int, int]] = Counter()
+        gray = True
+        with _strict_about_bombs():
+            for done, path in enumerate(paths):
+                progress(done, len(paths))
+                with _opened(path) as image:
+                    gray = gray and image.mode in GRAY
+                    swapped = _is_marked(image) and image.getexif().get(0x0112, 1) >= 5
+                    sizes[image.size[::-1] if swapped else image.size] += 1
+        if image_size is None and len(sizes) > 1:
+            (w, h), (wide, high) = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
+            raise DataError(
+                f"the images in {self.root} have {len(sizes):,} sizes, from {w}×{h} to {wide}×{high}; "
+                f"set data.image_size, e.g. --set data.image_size={min(64, max(8, w, h))}"
+            )
+        width, height = (image_size, image_size) if image_size else next(iter(sizes))
+        pixels = sum(w * h * count for (w, h), count in sizes.items()) / len(paths)
+        threads = min(8, os.cpu_count() or 1) if pixels >= THREADS_FROM_PIXELS else 1
+
+        def images(part: Part) -> FolderImages:
+            labels = np.array(part.labels, dtype=np.int64)
+            return FolderImages(part.paths, labels, (height, width, 1 if gray else 3), image_size is not None, threads)
+
+        return images(self.train), images(self.test) if self.test else None
+
+
+def scan(root: Path) -> Listing:
+    """Lists ROOT/train/<class>/* with or without ROOT/test, else ROOT/<class>/*; reads no image.
+
+    Links are followed, hidden files ignored, folders inside a class belong to it. Raises DataError when there is
+    nothing to classify: no folder, no classes, one class, a class without images, other classes in test than in train.
+    """
+    try:
+        if not root.exists():
+            raise DataError(f"data.root {root} does not exist; {LAYOUT}")
+        if not root.is_dir():
+            raise DataError(f"data.root {root} is a file, not a folder; {LAYOUT}")
+        return _scan(root)
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or root}: {error.strerror}") from error
+
+
+def _scan(root: Path) -> Listing:
+    folders = _folders(root)
+    # a folder named train that holds images, not folders, is a class: of vehicles, perhaps
+    has_parts = "train" in folders and bool(_folders(root / "train"))
+    home = root / "train" if has_parts else root
+    classes = tuple(_folders(home))
+    notes = []
+    if not classes:
+        raise DataError(f"data.root {root} has no folder of images; {LAYOUT}")
+    if not has_parts and PART_NAMES.issuperset(classes):
+        raise DataError(f"{root / classes[0]} has no class folders; {LAYOUT}")
+    if len(classes) == 1:
+        raise DataError(f"{home} has a single class, {classes[0]!r}; at least two are needed; {LAYOUT}")
+    if odd := next((name for name in classes if not name.isprintable()), None):
+        raise DataError(f"{home} has a class named {odd!r}; rename the folder: a name must be printable text")
+    if has_parts and (unused := sorted(PART_NAMES.intersection(folders) - {"train", "test"})):
+        notes.append(f"{root / unused[0]} is not used: validation images are cut from {home}")
+    digest = hashlib.sha256()
+    train, ignored = _part(home, classes, digest)
+    test = None
+    if has_parts and "test" in folders:
+        if difference := sorted(set(classes) ^ set(_folders(root / "test"))):
+            where = "test" if difference[0] in classes else "train"
+            raise DataError(
+                f"train and test in {root} have different classes: {difference[0]!r} is not in {where}"
+                + (f" (and {len(difference) - 1} more)" if len(difference) > 1 else "")
+            )
+        test, more = _part(root / "test", classes, digest)
+        ignored += more
+    if ignored:
+        notes.append(f"{ignored:,} files in {root} are not used: they are no {', '.join(sorted(EXTENSIONS))}")
+    return Listing(root, classes, train, test, digest.hexdigest(), tuple(notes))
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.name[0] != "." and entry.is_dir())
+
+
+def _part(home: Path, classes: tuple[str, ...], digest: "hashlib._Hash") -> tuple[Part, int]:
+    """The images of every class, in the same order on every machine, and how many other files lie there."""
+    paths: list[str] = []
+    labels: list[int] = []
+    ignored = 0
+    for label, name in enumerate(classes):
+        folder = str(home / name)
+        found, others = _images(folder)
+        if not found:
+            raise DataError(f"class {name!r} has no images: {folder} holds no {', '.join(sorted(EXTENSIONS))}")
+        for path in found:
+            status = os.stat(path)  # noqa: PTH116  # text all through: with 60,000 Path objects this takes four times as long
+            line = f"{home.name}/{name}{path[len(folder) :]}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        paths += found
+        labels += [label] * len(found)
+        ignored += others
+    return Part(tuple(paths), tuple(labels)), ignored
+
+
+def _images(folder: str) -> tuple[list[str], int]:
+    found: list[str] = []
+    ignored = 0
+    seen: set[str] = set()
+    for here, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        if (real := os.path.realpath(here)) in seen:  # a link to a folder above it would be walked for ever
+            folders.clear()
+            continue
+        seen.add(real)
+        visible = [name for name in names if name[0] != "."]
+        images = [name for name in visible if name[name.rfind(".") :].lower() in EXTENSIONS]
+        found += [f"{here}{os.sep}{name}" for name in images]
+        ignored += len(visible) - len(images)
+    return sorted(found), ignored
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+@contextmanager
+def _strict_about_bombs() -> Iterator[None]:
+    """Pillow's warning about a huge image is an error here; what else it warns about does not change the pixels."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextmanager
+def _opened(path: str) -> Iterator["Image.Image"]:
+    """The image, and DataError with its path for whatever goes wrong with it."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        # not by name: Pillow would map a TIFF into memory, and swaps the sides of one that is to be rotated
+        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:  # noqa: PTH123
+            yield image
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is not a readable image; replace or remove it") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink or remove it") from error
+    except Exception as error:  # a damaged file makes Pillow raise nearly anything: SyntaxError, struct.error, …
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is not a readable image ({reason}); replace or remove it") from error
+
+
+def _is_marked(image: "Image.Image") -> bool:
+    """Whether the header may hold an orientation; asking Pillow straight away would decode every PNG."""
+    return not image.info.keys().isdisjoint({"exif", "xmp", "XML:com.adobe.xmp"})
+
+
+def _upright(image: "Image.Image") -> "Image.Image":
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image) if _is_marked(image) else image
+
+
+def _flat(image: "Image.Image", mode: str) -> "Image.Image":
+    """`image` in `mode`, L or RGB: 16 bits scaled to 8, and what is transparent laid over white."""
+    from PIL import Image
+
+    if image.mode in GRAY_16_BIT:
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("32-bit pixels have no common range; convert them to 8 or 16 bits")
+        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no common range; convert them to 8 bits")
+    elif image.mode in TRANSPARENT or "transparency" in image.info:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image.convert("RGBA"))
+        image = white
+    return image if image.mode == mode else image.convert(mode)

@@ -1,0 +1,68 @@
+"""Torch modules that run what a space describes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .graph import Graph, Sum
+from .operations import OPERATIONS, Layer, build
+
+
+class Zero(nn.Module):
+    """(N, C, H, W) → zeros (N, channels, ⌈H/stride⌉, ⌈W/stride⌉)."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).repeat(1, self.channels, 1, 1)
+
+
+class GraphModule(nn.Module):
+    """Runs a graph at a constant number of channels: (N, C, H, W) → (N, C, H, W)."""
+
+    def __init__(self, graph: Graph, channels: int) -> None:
+        super().__init__()
+        self.operations = nn.ModuleList(OPERATIONS[name](channels, channels) for name, _ in graph.nodes)
+        self.inputs = [value for _, value in graph.nodes]
+        self.output = graph.output
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = [x]
+        for operation, value in zip(self.operations, self.inputs, strict=True):
+            values.append(operation(_total(value, values)))
+        return _total(self.output, values)
+
+
+def _total(value: Sum, values: list[Tensor]) -> Tensor:
+    terms = [values[node] if times == 1 else times * values[node] for node, times in value]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+class ChainNetwork(nn.Module):
+    """Blocks one after the other, then global average pooling and a classifier.
+
+    A block is a list of layers, or a graph with its number of channels. `head` ends the chain: dropout and classifier.
+    """
+
+    def __init__(self, blocks: Sequence[Sequence[Layer] | tuple[Graph, int]], head: Layer, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(GraphModule(*block) if isinstance(block, tuple) else build(block) for block in blocks)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = head.build()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(x).mean(dim=(2, 3))  # (N, C)
+        logits: Tensor = self.head(self.dropout(x))
+        return logits

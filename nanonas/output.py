@@ -1,0 +1,63 @@
+"""What a command says: stdout is data, stderr is talk."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+
+class Output:
+    """The two streams of a command.
+
+    Args:
+        as_json: stdout gets exactly one JSON document.
+        quiet: stderr gets warnings and errors only.
+    """
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json, self.quiet = as_json, quiet
+
+    @property
+    def talk(self) -> "Console":
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether someone watches stderr, so that a line may be drawn again and again."""
+        return not self.quiet and sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        if not self.quiet or text.startswith("warning"):
+            self.talk.print(text, markup=False, soft_wrap=True)
+
+    def result(self, document: dict[str, Any], render: "Callable[[dict[str, Any]], RenderableType]") -> None:
+        if self.as_json:
+            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        else:
+            from rich.console import Console
+
+            Console(highlight=False, soft_wrap=False).print(render(document))
+        sys.stdout.flush()
+
+
+def run_argument(text: str) -> Path:
+    """The path of a RUN argument; `-` reads it from the JSON that the command before the pipe printed."""
+    if text != "-":
+        return Path(text)
+    try:
+        document = json.load(sys.stdin)
+        run = document["run"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise RunError(
+            "standard input holds no result: the command before the pipe failed, or lacks --json; "
+            "for example: nanonas search --preset digits-evo --json | nanonas train - --json"
+        ) from None
+    return Path(str(run))

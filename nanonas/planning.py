@@ -1,0 +1,65 @@
+"""--dry-run: what a search would cost, from one measured evaluation."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .engine import check_constraints, is_feasible, training_seed
+from .environment import cores
+from .errors import EvaluationError, SpecError
+from .evaluators import EVALUATORS
+from .executors import EXECUTORS
+from .journal import SCHEMA_VERSION
+from .spaces import SPACES
+from .spec import Spec
+
+SAMPLES = 1000
+LINE_BYTES = 1000  # of the journal and the log, for a trial
+WORKER_BYTES = 500_000_000  # a process that has imported torch
+
+
+def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """Trains one random architecture; the rest is arithmetic.
+
+    Raises:
+        SpecError: no architecture meets the constraints.
+    """
+    evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, say)
+    space = SPACES[spec.space.name](spec.space)
+    check_constraints(spec, space, evaluator)
+    rng = random.Random(f"{spec.seed}/plan")
+    samples = [space.sample(rng) for _ in range(SAMPLES)]
+    feasible = [genotype for genotype in samples if is_feasible(genotype, space, evaluator, spec)]
+    if not feasible:
+        raise SpecError(f"none of {SAMPLES:,} random genotypes meets the constraints {spec.constraints}; loosen them")
+    say("measuring one evaluation")
+    seed = training_seed(spec.seed, space.canonical(feasible[0]), evaluator.fidelity)
+    warm = {**evaluator.fidelity, "epochs": 1} if "epochs" in evaluator.fidelity else evaluator.fidelity
+    evaluator.evaluate(space, feasible[0], warm, seed)  # loads what every worker loads once
+    start = time.perf_counter()
+    try:
+        evaluator.evaluate(space, feasible[0], evaluator.fidelity, seed)
+    except EvaluationError as error:
+        say(f"warning: the measured evaluation failed: {error}")
+    seconds_per_trial = time.perf_counter() - start
+    workers = min(EXECUTORS[spec.executor.name](spec.executor, spec).workers, spec.executor.lookahead)
+    by_trials = spec.budget.trials * seconds_per_trial / min(workers, cores()) if spec.budget.trials else None
+    by_minutes = spec.budget.minutes * 60 if spec.budget.minutes else None
+    seconds = min(limit for limit in (by_trials, by_minutes) if limit is not None)
+    data = evaluator.data
+    pixels = data.train_images.nbytes if data is not None else 0
+    trials = seconds * min(workers, cores()) / max(seconds_per_trial, 1e-9)
+    return {
+        "kind": "dry-run",
+        "schema_version": SCHEMA_VERSION,
+        "spec": spec.model_dump(mode="json"),
+        "space_size": space.size,
+        "feasible_share": len(feasible) / SAMPLES,
+        "seconds_per_trial": round(seconds_per_trial, 3),
+        "seconds": round(seconds, 1),
+        "workers": workers,
+        "trials": round(trials),
+        "bytes": int(trials * LINE_BYTES),
+        "memory_bytes": pixels + (workers + 1) * WORKER_BYTES,
+    }

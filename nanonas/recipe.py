@@ -1,0 +1,28 @@
+"""Recipe: how a network is trained, in the search and at the end."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .config import Config
+
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class Recipe(Config):
+    """SGD with Nesterov momentum; learning rate up linearly, then down by a cosine (Loshchilov & Hutter 2017).
+
+    Augmentation: reflect-padded translation, horizontal flip where the data set allows it, cutout (DeVries & Taylor
+    2017, arXiv:1708.04552). Shifts and holes are fractions of the image's side, so they fit every size.
+    """
+
+    epochs: Epochs = 30
+    batch_size: Annotated[int, Field(ge=2, le=8192)] = 128
+    learning_rate: Annotated[float, Field(gt=0, le=10, description="peak")] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1, description="not on biases and batch norm")] = 5e-4
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of the steps in which the rate rises")] = 0.2
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125
+    flip: Annotated[bool, Field(description="mirror half of the images, unless the data set forbids it")] = True
+    cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole")] = 0.0

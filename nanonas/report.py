@@ -1,0 +1,270 @@
+"""Tables, drawings and live views for the terminal: 80 columns, no colour but for meaning."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from .engine import best_trial
+from .output import Output
+from .pareto import scores
+from .spaces import SPACES
+from .spec import Spec, load_spec, preset_names, preset_path
+from .trial import Trial
+from .winner import Progress
+
+PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
+BEST_SHOWN = 5
+
+
+def quoted(value: object) -> str:
+    return shlex.quote(str(value))
+
+
+def percent(fraction: float | None) -> str:
+    return "—" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def count(number: float) -> str:
+    """1.29 M, 246.9 K, 730."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " K")):
+        if number >= size:
+            return f"{number / size:.{2 if number < 10 * size else 1}f}{unit}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def metric(name: str, value: float) -> str:
+    return percent(value) if name.endswith("accuracy") else count(value) if value >= 1000 else f"{value:.4g}"
+
+
+def facts(rows: Mapping[str, str]) -> Table:
+    """Names and values, two columns."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+class View:
+    """Something that is watched: redrawn on a terminal, plain lines elsewhere."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self._live = Live(get_renderable=self.render, console=output.talk, refresh_per_second=4) if output.is_live else None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def render(self) -> RenderableType:
+        return ""
+
+    def say(self, text: str) -> None:
+        if self._live:
+            self._live.console.print(text, markup=False, soft_wrap=True)
+        else:
+            self.output.say(text)
+
+    def plain(self, text: str, always: bool = False) -> None:
+        """A line now and then, when nothing is redrawn."""
+        if not self._live and (always or time.monotonic() - self._last_line > PLAIN_SECONDS):
+            self._last_line = time.monotonic()
+            self.output.say(text)
+
+
+class SearchView(View):
+    """The best five, evaluated, cached, failed, best so far, time left."""
+
+    def __init__(self, spec: Spec, run: Path, output: Output) -> None:
+        super().__init__(output)
+        self.spec, self.run = spec, run
+        self.trials: list[Trial] = []
+        self.best: Trial | None = None
+        self.begin = time.monotonic()
+        self.begin_elapsed = 0.0
+        self.metric = next(iter(spec.objectives))
+
+    def update(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        better = best_trial([*([self.best] if self.best else []), trial], self.spec)
+        improved = better is not None and better is not self.best
+        self.best = better
+        if trial.elapsed < time.monotonic() - self.begin:  # it was run just now, not replayed
+            shown = f"{self.metric} {metric(self.metric, trial.metrics[self.metric])}" if trial.ok else f"failed: {trial.error}"
+            self.plain(f"trial {trial.trial}: {shown}{'  (best so far)' if improved else ''}; {self._status()}", not trial.ok)
+        else:
+            self.begin_elapsed = trial.elapsed
+
+    def _status(self) -> str:
+        failed = sum(not trial.ok for trial in self.trials)
+        cached = sum(trial.repeats for trial in self.trials)
+        budget = f" of {self.spec.budget.trials}" if self.spec.budget.trials else ""
+        best = f"best {metric(self.metric, self.best.metrics[self.metric])}" if self.best else "no result yet"
+        left = self._seconds_left()
+        until = f"{duration(left)} left" if left is not None else "starting"
+        return f"{len(self.trials)}{budget} evaluated, {cached} cached, {failed} failed, {best}, {until}"
+
+    def _seconds_left(self) -> float | None:
+        elapsed = self.begin_elapsed + time.monotonic() - self.begin
+        limits = []
+        if self.spec.budget.minutes:
+            limits.append(self.spec.budget.minutes * 60 - elapsed)
+        if self.spec.budget.trials and self.trials:
+            limits.append((self.spec.budget.trials - len(self.trials)) * self.trials[-1].elapsed / len(self.trials))
+        return max(0.0, min(limits)) if limits else None
+
+    def render(self) -> RenderableType:
+        table = Table(title=f"{self.spec.name}, seed {self.spec.seed}", title_justify="left", box=None, pad_edge=False)
+        for name in ("trial", self.metric, "params", "genotype"):
+            table.add_column(name, justify="left" if name == "genotype" else "right", no_wrap=True, overflow="ellipsis")
+        done = [trial for trial in self.trials if trial.ok]
+        done.sort(key=lambda trial: scores(trial.metrics, self.spec.objectives), reverse=True)
+        for trial in done[:BEST_SHOWN]:
+            value = metric(self.metric, trial.metrics[self.metric])
+            table.add_row(str(trial.trial), value, count(trial.metrics.get("params", 0)), Text(str(trial.genotype)))
+        return Group(table, Text(self._status()), Text(f"into {self.run}; Ctrl-C stops, the same command goes on"))
+
+
+class TrainView(View):
+    """Epochs, loss, share done."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self.progress: Progress | None = None
+        self.begin = time.monotonic()
+        self.first = 0.0
+
+    def update(self, progress: Progress) -> None:
+        if self.progress is None:
+            self.first = progress.fraction
+        record = progress.record or (self.progress.record if self.progress else None)
+        self.progress = Progress(progress.fraction, progress.epoch, record)
+        self.plain(self._status())
+
+    def _status(self) -> str:
+        if self.progress is None:
+            return "training: starting"
+        done = self.progress.fraction - self.first
+        left = (time.monotonic() - self.begin) * (1 - self.progress.fraction) / done if done > 0 else None
+        until = f", {duration(left)} left" if left is not None else ""
+        loss = f", loss {self.progress.record['train_loss']:.3f}" if self.progress.record else ""
+        return f"training: {self.progress.fraction:.0%}, epoch {self.progress.epoch} done{loss}{until}"
+
+    def render(self) -> RenderableType:
+        return Text(self._status())
+
+
+def search_table(document: dict[str, Any]) -> RenderableType:
+    """The end of a search: winner, drawing, what random sampling reached, what to type next."""
+    best, drawn, run = document["best"], document["random"], document["run"]
+    spec = Spec.model_validate(document["spec"])
+    counts = f"{document['evaluated']} evaluated, {document['cached']} cached, {document['failed']} failed"
+    rows = {"search": f"{counts}, {duration(document['seconds'])}"}
+    if best is None:
+        return Group(facts(rows), Text(f"no trial succeeded; {run}/trials.jsonl holds the reasons"))
+    space = SPACES[spec.space.name](spec.space)
+    rows["winner"] = f"trial {best['trial']}: " + ", ".join(
+        f"{name} {metric(name, value)}" for name, value in best["metrics"].items() if name != "train_seconds"
+    )
+    name = next(iter(spec.objectives))
+    if drawn["n"]:
+        scope = "equal budget" if drawn["equal_budget"] else "its own first random trials, no equal-budget arm"
+        rows["random"] = (
+            f"mean {metric(name, drawn['mean'])}, best {metric(name, drawn['best'])} (n={drawn['n']}; {scope})"
+        )
+    return Group(
+        facts(rows),
+        "",
+        Text(space.describe(space.parse(best["genotype"]))),
+        "",
+        Text(best["genotype"], overflow="fold"),
+        Text(f"next: nanonas train {quoted(run)}"),
+    )
+
+
+def train_table(document: dict[str, Any]) -> RenderableType:
+    rows = {
+        "test accuracy": percent(document["test_accuracy"]),
+        "params": f"{document['params']:,}",
+        "MACs": count(document["macs"]),
+        "training": f"{document['epochs']} epochs, {duration(document['train_seconds'])} on {document['device']}",
+        "model": f"{document['run']}/model.safetensors",
+        "next": f"nanonas export {quoted(document['run'])} --format onnx",
+    }
+    return facts(rows)
+
+
+def eval_table(document: dict[str, Any]) -> RenderableType:
+    latency = {
+        name.replace("_", " "): f"{times['median']:.2f} ms median, {times['p95']:.2f} ms p95"
+        for name, times in document["latency_ms"].items()
+    }
+    rows = {
+        "test accuracy": f"{percent(document['test_accuracy'])} (n={document['test_images']})",
+        "calibration error": percent(document["ece"]),
+        "params": f"{document['params']:,}",
+        "MACs": count(document["macs"]),
+        **{f"latency, {name}": text for name, text in latency.items()},
+    }
+    table = Table("class", "accuracy", box=None, pad_edge=False)
+    for name, accuracy in document["per_class"].items():
+        table.add_row(Text(name), percent(accuracy))
+    return Group(facts(rows), "", table)
+
+
+def export_table(document: dict[str, Any]) -> RenderableType:
+    table = Table(box=None, pad_edge=False)
+    for name in ("format", "file", "size", "largest diff", "top-1 agrees", "batch 1"):
+        table.add_column(name, justify="left" if name in ("format", "file") else "right")
+    for entry in document["files"]:
+        table.add_row(
+            entry["format"],
+            Text(f"{document['run']}/{entry['path']}", overflow="fold"),
+            f"{count(entry['bytes'])}B",
+            f"{entry['max_abs_diff']:.1e}",
+            f"{100 * entry['top1_agreement']:.4g} %",
+            f"{entry['latency_ms']['batch_1']['median']:.2f} ms",
+        )
+    return table
+
+
+def plan_table(document: dict[str, Any]) -> RenderableType:
+    rows = {
+        "space": f"{document['space_size']:.3g} genotypes, {100 * document['feasible_share']:.3g} % meet the constraints",
+        "one evaluation": duration(document["seconds_per_trial"]),
+        "whole search": f"{duration(document['seconds'])}, about {document['trials']} trials, {document['workers']} workers",
+        "memory": f"{count(document['memory_bytes'])}B",
+        "disk": f"{count(document['bytes'])}B",
+    }
+    return Group(Text(Spec.model_validate(document["spec"]).text()), facts(rows))
+
+
+def presets_table() -> RenderableType:
+    table = Table("preset", "data", "strategy", "what it is", box=None, pad_edge=False)
+    for name in preset_names():
+        spec = load_spec(name)
+        first = preset_path(name).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        table.add_row(name, spec.data.name, spec.strategy.name, first)
+    return table
+
+

@@ -1,0 +1,137 @@
+"""SearchSpace: named choices, and the genetic operators that follow from them."""
+
+import math
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .config import ComponentConfig
+from .errors import SpecError
+from .genotype import Genotype, Value
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A decision that a genotype makes: its name and its options, in the order in which they are printed."""
+
+    name: str
+    options: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network must fit: the shape of the images (C, H, W) and the number of classes."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+
+
+class SearchSpace(ABC):
+    """A product of choices. A new space says what its choices are, how it is written, and what network it means.
+
+    Sampling, mutation, crossover and neighbours are generic, so no space has operators and no strategy knows a space.
+    """
+
+    Config: ClassVar[type[ComponentConfig]]
+    measures: ClassVar[tuple[str, ...]] = ("params", "macs")
+    choices: Sequence[Choice]
+
+    @abstractmethod
+    def __init__(self, config: Any) -> None: ...
+
+    # ---- what a space defines
+
+    @abstractmethod
+    def format(self, values: Sequence[Value]) -> str:
+        """The text of a genotype: one line, and the inverse of `parse`."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Genotype:
+        """Raises SpecError, with what is allowed, when the text is no genotype of this space."""
+
+    @abstractmethod
+    def canonical(self, genotype: Genotype) -> str:
+        """The same text for two genotypes exactly when they are the same network up to the names of its weights."""
+
+    @abstractmethod
+    def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
+        """The `measures`, known without training or torch: `params` (count) and `macs` (for one image)."""
+
+    @abstractmethod
+    def build(self, genotype: Genotype, task: Task) -> "nn.Module":
+        """The network, freshly initialized from torch's current random state: (N, C, H, W) → logits (N, classes)."""
+
+    def describe(self, genotype: Genotype) -> str:
+        """A drawing in text, for people."""
+        return str(genotype)
+
+    def is_connected(self, genotype: Genotype) -> bool:
+        """Whether the input reaches the output. A network that cannot see its input is never trained."""
+        return True
+
+    # ---- what follows from the choices
+
+    @property
+    def size(self) -> int:
+        """How many genotypes can be written; fewer are distinct networks."""
+        return math.prod(len(choice.options) for choice in self.choices)
+
+    def genotype(self, values: Sequence[Value]) -> Genotype:
+        return Genotype(self.format(values), tuple(values))
+
+    def sample(self, rng: random.Random) -> Genotype:
+        return self.genotype([rng.choice(choice.options) for choice in self.choices])
+
+    def mutate(self, genotype: Genotype, rng: random.Random) -> Genotype:
+        """One choice, uniformly drawn, takes another of its options."""
+        open_choices = [i for i, choice in enumerate(self.choices) if len(choice.options) > 1]
+        i = rng.choice(open_choices)
+        return self._with(genotype, i, rng.choice(self._others(genotype, i)))
+
+    def crossover(self, first: Genotype, second: Genotype, rng: random.Random) -> Genotype:
+        """Uniform crossover: each choice comes from either parent."""
+        return self.genotype([rng.choice(pair) for pair in zip(first.values, second.values, strict=True)])
+
+    def neighbours(self, genotype: Genotype) -> Iterator[Genotype]:
+        """Every genotype that differs in one choice."""
+        for i in range(len(self.choices)):
+            for option in self._others(genotype, i):
+                yield self._with(genotype, i, option)
+
+    def smallest(self, cost: Callable[[Genotype], float]) -> Genotype:
+        """The cheapest connected architecture, by steepest descent over neighbours.
+
+        Exact for a cost that is a sum over choices; otherwise a local minimum, so an upper bound of the least.
+        """
+        genotype = min(filter(self.is_connected, (self.sample(random.Random(i)) for i in range(100))), key=cost)
+        while True:
+            better = min(filter(self.is_connected, self.neighbours(genotype)), key=cost, default=genotype)
+            if cost(better) >= cost(genotype):
+                return genotype
+            genotype = better
+
+    def _others(self, genotype: Genotype, i: int) -> list[Value]:
+        return [option for option in self.choices[i].options if option != genotype.values[i]]
+
+    def _with(self, genotype: Genotype, i: int, option: Value) -> Genotype:
+        return self.genotype([*genotype.values[:i], option, *genotype.values[i + 1 :]])
+
+    def _checked(self, values: Sequence[Value], text: str) -> Genotype:
+        """For `parse`: the genotype of these values, if each is an option of its choice and the text is theirs."""
+        from .registry import nearest
+
+        for choice, value in zip(self.choices, values, strict=True):
+            if value not in choice.options:
+                hint = nearest(value, map(str, choice.options))
+                raise SpecError(f"genotype {text!r}: {choice.name} cannot be {value!r}; {hint}")
+        genotype = self.genotype(values)
+        if genotype.text != text:
+            raise SpecError(f"genotype {text!r} is not written as this space writes it: {genotype.text}")
+        return genotype

@@ -1,0 +1,208 @@
+"""The `nano` space: three stages, each with a cell of its own over eight operations."""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from .. import operations
+from ..config import ComponentConfig
+from ..errors import SpecError
+from ..genotype import Genotype, Value
+from ..graph import INPUT, Graph, GraphBuilder, Sum, add
+from ..operations import OPERATIONS, BatchNorm, Conv, Layer, Linear, relu
+from ..space import Choice, SearchSpace, Task
+from . import SPACES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STAGES = 3
+NODES = 4  # of a cell: its input and three computed nodes
+EDGES = [(source, node) for node in range(1, NODES) for source in range(node)]  # six
+STEM_PIXELS = 64  # larger images are halved by the stem until a side is no longer than this
+
+
+@SPACES.register("nano")
+class Nano(SearchSpace):
+    """Stem, three stages of cells with reductions between them (stride 2, twice the channels), head.
+
+    A cell is a graph of 4 nodes and 6 edges, as in NAS-Bench-201 (Dong & Yang 2020, arXiv:2001.00326); a node is the
+    sum of its edges. Differs: each stage has a cell of its own, widths and depths are searched, and dead operations
+    are not built. A stage with a residual connection adds to each of its cells its input.
+
+    Text: `w24/x2r:conv_3x3+none,skip_connect+none,conv_1x1,none/x1:…/x1:…`: the stem's width; then for each stage the
+    number of cells, `r` for residual, and the operations into node 1, 2 and 3, separated by `+`.
+    """
+
+    class Config(ComponentConfig):
+        name: Literal["nano"] = "nano"
+        operations: Annotated[tuple[str, ...], Field(min_length=2)] = (
+            "conv_1x1",
+            "conv_3x3",
+            "sep_conv_3x3",
+            "sep_conv_5x5",
+            "max_pool_3x3",
+            "avg_pool_3x3",
+            "skip_connect",
+            "none",
+        )
+        widths: Annotated[tuple[Annotated[int, Field(ge=4, le=512)], ...], Field(min_length=1)] = (16, 20, 24, 28, 32)
+        cells: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1)] = (1, 2, 3)
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+        @field_validator("operations")
+        @classmethod
+        def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+            for name in names:
+                OPERATIONS[name]
+            return names
+
+        @field_validator("operations", "widths", "cells")
+        @classmethod
+        def _distinct(cls, options: tuple[Value, ...]) -> tuple[Value, ...]:
+            if len(set(options)) < len(options):
+                raise ValueError("an option is listed twice")
+            return options
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.choices = [
+            Choice("width", config.widths),
+            *(choice for stage in range(1, STAGES + 1) for choice in self._stage_choices(stage)),
+        ]
+        self._stage = lru_cache(maxsize=65536)(self._stage_graph)
+
+    def _stage_choices(self, stage: int) -> list[Choice]:
+        edges = [Choice(f"stage{stage}.edge{a}-{b}", self.config.operations) for a, b in EDGES]
+        return [Choice(f"stage{stage}.cells", self.config.cells), Choice(f"stage{stage}.residual", (False, True)), *edges]
+
+    def format(self, values: Sequence[Value]) -> str:
+        return "/".join([f"w{values[0]}", *(_format_stage(stage) for stage in _stages(values))])
+
+    def parse(self, text: str) -> Genotype:
+        width, *stages = text.split("/")
+        if not re.fullmatch(r"w[0-9]{1,4}", width) or len(stages) != STAGES:
+            raise SpecError(f"genotype {text[:200]!r} is not of the form w16/x1:…/x1:…/x1r:… of the nano space")
+        values: list[Value] = [int(width[1:])]
+        for stage in stages:
+            head, _, cell = stage.partition(":")
+            match = re.fullmatch(r"x([0-9]{1,3})(r?)", head)
+            edges = [node.split(",") for node in cell.split("+")]
+            if not match or [len(node) for node in edges] != list(range(1, NODES)):
+                raise SpecError(
+                    f"genotype {text[:200]!r}: stage {stage[:80]!r} is not of the form x1:op+op,op+op,op,op "
+                    "(x1r: with residual connections)"
+                )
+            values += [int(match[1]), match[2] == "r", *(name for node in edges for name in node)]
+        return self._checked(values, text)
+
+    def canonical(self, genotype: Genotype) -> str:
+        if not self.is_connected(genotype):
+            return "disconnected"
+        return "|".join([f"w{genotype.values[0]}", *map(str, self._graphs(genotype))])
+
+    def is_connected(self, genotype: Genotype) -> bool:
+        return all(graph.output for graph in self._graphs(genotype))
+
+    def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
+        """Parameters and MACs of what is built; of a disconnected genotype only what stands outside its dead stages."""
+        params = macs = 0
+        height, width = task.height, task.width
+        for block in [*self._blocks(genotype, task), [self._head(genotype, task)]]:
+            if isinstance(block, tuple):
+                graph, channels = block
+                for name, _ in graph.nodes:
+                    layers = OPERATIONS[name].layers(channels, channels, 1)
+                    params += operations.params(layers)
+                    macs += operations.macs(layers, height, width)
+            else:
+                params += operations.params(block)
+                macs += operations.macs(block, height, width)
+                for layer in block:
+                    height, width = -(-height // layer.stride), -(-width // layer.stride)
+        return {"params": params, "macs": macs}
+
+    def build(self, genotype: Genotype, task: Task) -> "nn.Module":
+        from ..network import ChainNetwork
+
+        if not self.is_connected(genotype):
+            raise SpecError(f"genotype {genotype} does not connect its input to its output")
+        return ChainNetwork(self._blocks(genotype, task), self._head(genotype, task), self.config.dropout)
+
+    def describe(self, genotype: Genotype) -> str:
+        """Each stage's cell as a table of edges, dead ones left out."""
+        width = int(genotype.values[0])
+        lines = [f"stem    {width} channels"]
+        for number, stage in enumerate(_stages(genotype.values)):
+            cells, residual, *edges = stage
+            channels = width * 2**number
+            around = ", each with a residual connection" if residual else ""
+            lines.append(f"stage {number + 1} {channels} channels, {cells} cell{'s' * (cells != 1)}{around}")
+            for target in range(1, NODES):
+                into = [
+                    f"{_node(source)} ─ {operation}"
+                    for (source, node), operation in zip(EDGES, edges, strict=True)
+                    if node == target and OPERATIONS[str(operation)].role != "zero"
+                ]
+                for i, edge in enumerate(into):
+                    lines.append(f"    {edge:<24} {'─>' if i == 0 else ' +'} {_node(target) if i == 0 else ''}".rstrip())
+        return "\n".join([*lines, "head    global average pooling, classifier"])
+
+    def _blocks(self, genotype: Genotype, task: Task) -> list[Sequence[Layer] | tuple[Graph, int]]:
+        width = int(genotype.values[0])
+        stem: list[Layer] = [Conv(task.channels, width, 3), BatchNorm(width)]
+        side = max(task.height, task.width)
+        while side > STEM_PIXELS:
+            side = -(-side // 2)
+            stem += [relu(), Conv(width, width, 3, stride=2), BatchNorm(width)]
+        blocks: list[Sequence[Layer] | tuple[Graph, int]] = [stem]
+        widths = [width * 2**stage for stage in range(STAGES)]
+        for i, graph in enumerate(self._graphs(genotype)):
+            blocks.append((graph, widths[i]))
+            if i + 1 < STAGES:
+                blocks.append([relu(), Conv(widths[i], widths[i + 1], 3, stride=2), BatchNorm(widths[i + 1])])
+        # sums grow with every cell; without this, so would the logits
+        return [*blocks, [BatchNorm(widths[-1]), relu()]]
+
+    def _head(self, genotype: Genotype, task: Task) -> Layer:
+        return Linear(int(genotype.values[0]) * 2 ** (STAGES - 1), task.classes)
+
+    def _graphs(self, genotype: Genotype) -> list[Graph]:
+        return [self._stage(stage) for stage in _stages(genotype.values)]
+
+    def _stage_graph(self, stage: tuple[Value, ...]) -> Graph:
+        """All cells of a stage as one graph, so that one deep cell and two shallow ones can be found equal."""
+        cells, residual, *edges = stage
+        builder = GraphBuilder(is_free=lambda name: OPERATIONS[name].is_free)
+        value = INPUT
+        for _ in range(int(cells)):
+            nodes: list[Sum] = [value]
+            for node in range(1, NODES):
+                into = [(source, str(op)) for (source, target), op in zip(EDGES, edges, strict=True) if target == node]
+                nodes.append(add(_edge(builder, op, nodes[source]) for source, op in into))
+            value = add([nodes[-1], value]) if residual else nodes[-1]
+        return builder.graph(value)
+
+
+def _edge(builder: GraphBuilder, name: str, value: Sum) -> Sum:
+    role = OPERATIONS[name].role
+    return () if role == "zero" else value if role == "identity" else builder.apply(name, value)
+
+
+def _stages(values: Sequence[Value]) -> list[tuple[Value, ...]]:
+    bounds = range(1, len(values) + 1, 2 + len(EDGES))
+    return [tuple(values[start:end]) for start, end in pairwise(bounds)]
+
+
+def _format_stage(stage: Sequence[Value]) -> str:
+    cells, residual, *edges = stage
+    into = [[str(op) for (_, target), op in zip(EDGES, edges, strict=True) if target == node] for node in range(1, NODES)]
+    return f"x{cells}{'r' if residual else ''}:" + "+".join(map(",".join, into))
+
+
+def _node(i: int) -> str:
+    return "in" if i == 0 else "out" if i == NODES - 1 else f"n{i}"

@@ -1,0 +1,60 @@
+"""Regularized evolution."""
+
+import random
+from collections import deque
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..config import ComponentConfig
+from ..pareto import Objectives, scores
+from ..space import SearchSpace
+from ..trial import Proposal, Trial
+from . import STRATEGIES, Strategy
+
+
+@STRATEGIES.register("evolution")
+class RegularizedEvolution(Strategy):
+    """Mutate the best of a random sample; the oldest dies (Real et al. 2019, arXiv:1802.01548, Alg. 1).
+
+    Differs from the paper: no architecture is proposed twice, since training it again only measures noise; and a
+    child may be crossed over before it mutates. With several objectives the first decides.
+    """
+
+    class Config(ComponentConfig):
+        name: Literal["evolution"] = "evolution"
+        population_size: Annotated[int, Field(ge=2, description="how many trials may be parents; as many are random at first")] = 24
+        sample_size: Annotated[int, Field(ge=1, description="how many compete to be the parent")] = 6
+        mutations: Annotated[int, Field(ge=1, le=20, description="choices that change in a child")] = 1
+        crossover_probability: Annotated[float, Field(ge=0, le=1, description="share of children with two parents")] = 0.0
+
+        @model_validator(mode="after")
+        def _sample_fits(self) -> Self:
+            if self.sample_size > self.population_size:
+                raise ValueError(f"sample_size {self.sample_size} is larger than population_size {self.population_size}")
+            return self
+
+    def __init__(self, config: Config, space: SearchSpace, objectives: Objectives) -> None:
+        super().__init__(config, space, objectives)
+        self.config = config
+        # the oldest dies, not the worst: a lucky score must be re-earned
+        self.population: deque[Trial] = deque(maxlen=config.population_size)
+
+    def ask(self, trial: int, rng: random.Random) -> Proposal:
+        if trial < self.config.population_size or not self.population:
+            return Proposal(self.space.sample(rng))
+        parent = self._select(rng)
+        child = parent.genotype
+        if rng.random() < self.config.crossover_probability:
+            child = self.space.crossover(child, self._select(rng).genotype, rng)
+        for _ in range(self.config.mutations):
+            child = self.space.mutate(child, rng)
+        return Proposal(child, parent=parent.trial)
+
+    def tell(self, trial: Trial) -> None:
+        if trial.ok:
+            self.population.append(trial)
+
+    def _select(self, rng: random.Random) -> Trial:
+        sample = rng.sample(list(self.population), min(self.config.sample_size, len(self.population)))
+        return max(sample, key=lambda trial: scores(trial.metrics, self.objectives))

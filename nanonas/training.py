@@ -1,0 +1,266 @@
+"""Trainer: fits one network. The only optimizer loop, for candidates and winners, on CPU, CUDA and MPS."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import EvaluationError, SpecError
+from .recipe import Recipe
+
+PREDICT_BATCH = 500
+
+
+def select_device(name: str) -> torch.device:
+    """`auto` is the best there is; raises SpecError for one that is not there."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise SpecError(f"device {name} is not available here; use device: auto or cpu")
+    return torch.device(name)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generators, which initialization and dropout draw from, seeded inside and restored after."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of a data set in memory, without a copy of the rest.
+
+    Attributes:
+        pixels: (M, H, W, C) uint8, the whole set; on the CPU it may be a mapped file that all workers share.
+        rows: (N,) which of them; `labels` (N,) int64 are theirs.
+        mean, std: a channel, of pixel / 255.
+    """
+
+    pixels: Tensor
+    rows: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device,
+        rows: np.ndarray | None = None,
+    ) -> "Images":
+        rows = np.arange(len(labels)) if rows is None else rows
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a mapped file is read-only, and so do we treat it
+            mapped = torch.from_numpy(pixels)
+        own = torch.from_numpy(np.array(labels[rows], dtype=np.int64))
+        return cls(mapped.to(device), torch.from_numpy(np.array(rows)).to(device), own.to(device), mean, std)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def resized(self, side: int) -> "Images":
+        """The longer side becomes `side` pixels (bilinear, antialiased)."""
+        height, width = self.pixels.shape[1:3]
+        scale = side / max(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        if size == (height, width):
+            return self
+        parts = [
+            F.interpolate(self.pixels[rows].permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True)
+            .round_()
+            .clamp_(0, 255)
+            .to(torch.uint8)
+            .permute(0, 2, 3, 1)
+            for rows in self.rows.split(1000)
+        ]
+        return Images(torch.cat(parts), torch.arange(len(self), device=self.rows.device), self.labels, self.mean, self.std)
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, C) uint8 → (N, C, H, W) float32 in channels_last: (pixel / 255 − mean) / std."""
+        mean = torch.tensor(self.mean, device=pixels.device) * 255
+        std = torch.tensor(self.std, device=pixels.device) * 255
+        return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+def augment(images: Images, chosen: Tensor, recipe: Recipe, flip: bool, generator: torch.Generator) -> Tensor:
+    """A batch (N, C, H, W), translated with reflection, flipped and cut out, each image differently.
+
+    One gather does selection, translation and flip: rows and columns are indices, reflected at the borders.
+    """
+    device = images.pixels.device
+    count = len(chosen)
+    height, width = images.pixels.shape[1:3]
+
+    def draw(high: int) -> Tensor:
+        return torch.randint(high, (count, 1), generator=generator).to(device)
+
+    def shifted(length: int) -> Tensor:
+        reach = int(recipe.translate * length)
+        position = torch.arange(length, device=device) + draw(2 * reach + 1) - reach
+        position = position.abs()
+        return torch.where(position >= length, 2 * (length - 1) - position, position)  # (N, length)
+
+    rows, columns = shifted(height), shifted(width)
+    if flip and recipe.flip:
+        columns = torch.where(draw(2).bool(), columns.flip(1), columns)
+    batch = images.normalized(images.pixels[images.rows[chosen][:, None, None], rows[:, :, None], columns[:, None, :]])
+    hole = round(recipe.cutout * max(height, width))
+    if hole:
+        top, left = draw(height) - hole // 2, draw(width) - hole // 2
+        y, x = torch.arange(height, device=device), torch.arange(width, device=device)
+        inside = ((y >= top) & (y < top + hole))[:, :, None] & ((x >= left) & (x < left + hole))[:, None, :]
+        batch = batch.masked_fill(inside[:, None], 0.0)
+    return batch
+
+
+def learning_rate(recipe: Recipe, progress: float) -> float:
+    """At a progress from 0 to 1: up linearly, then down to zero by half a cosine."""
+    if progress < recipe.warmup_fraction:
+        return recipe.learning_rate * progress / recipe.warmup_fraction
+    done = (progress - recipe.warmup_fraction) / (1 - recipe.warmup_fraction)
+    return recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+class Trainer:
+    """Trains a network, an epoch at a time.
+
+    Everything random in epoch e comes from (seed, e), so that a training continued after epoch e equals one that
+    was never interrupted.
+
+    Args:
+        network: (N, C, H, W) float32 → logits (N, classes); is moved to the device of `images`.
+        flip: whether the data set allows mirroring.
+    """
+
+    def __init__(self, network: nn.Module, images: Images, recipe: Recipe, flip: bool, seed: int) -> None:
+        self.device = images.pixels.device
+        self.network = network.to(self.device)
+        if self.device.type != "mps":
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.images, self.recipe, self.flip, self.seed = images, recipe, flip, seed
+        self.batch_size = min(recipe.batch_size, len(images))
+        self.steps_per_epoch = len(images) // self.batch_size
+        self.epoch = 0
+        self.progress = 0.0
+        self.steps_left = float(recipe.epochs * self.steps_per_epoch)
+        decayed = [p for p in network.parameters() if p.ndim > 1]
+        others = [p for p in network.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.SGD(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+
+    @property
+    def done(self) -> bool:
+        return self.steps_left < 0.5
+
+    def run_epoch(self, steps: int | None = None, on_step: Callable[[], None] = lambda: None) -> float:
+        """Trains for one epoch (or fewer steps, when the end comes first); the mean training loss.
+
+        Raises:
+            EvaluationError: the loss is no finite number.
+        """
+        order_seed = (self.seed * 1_000_003 + self.epoch) % 2**63
+        generator = torch.Generator().manual_seed(order_seed)
+        order = torch.randperm(len(self.images), generator=generator).to(self.device)
+        total = torch.zeros((), device=self.device)
+        count = min(steps or self.steps_per_epoch, max(1, round(self.steps_left)))
+        self.network.train()
+        with seeded(order_seed):
+            for step in range(count):
+                chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+                total += self._step(chosen, generator)
+                self.progress += (1 - self.progress) / max(1.0, self.steps_left)
+                self.steps_left = max(0.0, self.steps_left - 1)
+                on_step()
+        self.epoch += 1
+        loss = total.item() / count
+        if not math.isfinite(loss):
+            raise EvaluationError(f"the training loss is {loss} after epoch {self.epoch}")
+        return loss
+
+    def _step(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero
+        rate = learning_rate(self.recipe, self.progress + (1 - self.progress) / max(1.0, self.steps_left) / 2)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = augment(self.images, chosen, self.recipe, self.flip, generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.network(batch)
+        labels = self.images.labels[chosen]
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights and momentum by name, for a file without code; progress travels beside it."""
+        names = {parameter: name for name, parameter in self.network.named_parameters()}
+        momentum = {
+            f"momentum.{names[parameter]}": state["momentum_buffer"]
+            for parameter, state in self.optimizer.state.items()
+            if state.get("momentum_buffer") is not None
+        }
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()} | momentum
+        return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+    def load_state(self, tensors: dict[str, Tensor], epoch: int, progress: float, steps_left: float) -> None:
+        network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
+        self.network.load_state_dict(network)
+        for name, parameter in self.network.named_parameters():
+            if f"momentum.{name}" in tensors:
+                buffer = tensors[f"momentum.{name}"].to(parameter.device)
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
+        self.epoch, self.progress, self.steps_left = epoch, progress, steps_left
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: Images) -> Tensor:
+    """Logits (N, classes) float32 on the CPU, one view of each image; on CUDA computed in float32 too."""
+    network.eval()
+    batches = (images.normalized(images.pixels[rows]) for rows in images.rows.split(PREDICT_BATCH))
+    return torch.cat([network(batch).float().cpu() for batch in batches])
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy (a fraction) and cross-entropy (nats)."""
+    labels = labels.cpu()
+    return {
+        "accuracy": (logits.argmax(1) == labels).double().mean().item(),
+        "loss": F.cross_entropy(logits, labels).item(),
+    }
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Torch says so on CUDA by type, on the CPU only in words."""
+    kinds: tuple[Any, ...] = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error))

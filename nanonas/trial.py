@@ -1,0 +1,89 @@
+"""Proposal and Trial: what a strategy asks for, and what became of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .genotype import Genotype
+
+Fidelity = Mapping[str, int | float]
+"""How much a score costs, e.g. {"epochs": 4, "image_size": 32, "data_fraction": 1.0}: each grows with the cost."""
+
+
+def fidelity_key(fidelity: Fidelity) -> str:
+    return json.dumps(dict(fidelity), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """An architecture that a strategy wants scored.
+
+    Attributes:
+        fidelity: what differs from the evaluator's own fidelity.
+        parent: the trial whose genotype this one was made from; None when it was drawn at random.
+    """
+
+    genotype: Genotype
+    fidelity: Fidelity = field(default_factory=dict)
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One evaluation; a line of trials.jsonl.
+
+    Attributes:
+        trial: its number, from 0.
+        metrics: empty when failed.
+        seed: of the training; derived from (search seed, canonical key, fidelity).
+        elapsed: seconds of search until its end, summed over restarts.
+        repeats: how many proposals before this one were of architectures known already (not in the journal).
+    """
+
+    trial: int
+    genotype: Genotype
+    fidelity: Fidelity
+    parent: int | None
+    status: Literal["ok", "failed"]
+    metrics: Mapping[str, float]
+    error: str | None
+    seed: int
+    elapsed: float
+    repeats: int = field(default=0, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+class Line(BaseModel):
+    """A line of trials.jsonl, as read from disk: nothing in it is believed before it is checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    trial: Annotated[int, Field(ge=0)]
+    genotype: str
+    fidelity: dict[str, int | float]
+    parent: int | None
+    status: Literal["ok", "failed"]
+    metrics: dict[str, float]
+    error: str | None
+    seed: int
+    elapsed: Annotated[float, Field(ge=0)]
+
+
+def line_of(trial: Trial) -> dict[str, Any]:
+    return {
+        "trial": trial.trial,
+        "genotype": str(trial.genotype),
+        "fidelity": dict(trial.fidelity),
+        "parent": trial.parent,
+        "status": trial.status,
+        "metrics": dict(trial.metrics),
+        "error": trial.error,
+        "seed": trial.seed,
+        "elapsed": round(trial.elapsed, 3),
+    }

@@ -1,0 +1,234 @@
+"""The last training: the winner from scratch on train + validation, tested once."""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .classifier import Classifier, load_tensors, make_card, save_model, save_tensors
+from .data import Dataset, load_dataset
+from .engine import best_trial, check_genotype, read_trials, run_spec, training_seed
+from .environment import environment
+from .errors import RunError
+from .genotype import Genotype
+from .journal import document, locked, log, read_json, write_json, write_text
+from .space import Task
+from .spaces import SPACES
+from .spec import Spec, override_spec
+from .training import Images, Trainer, predict, score, seeded, select_device
+
+CALIBRATION_STEPS = 6
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: fraction from 0 to 1, the epochs done, and the record of the last finished one."""
+
+    fraction: float
+    epoch: int
+    record: dict[str, float] | None = None
+
+
+def train(
+    run: Path | str,
+    genotype: str | None = None,
+    overrides: Sequence[str] = (),
+    out: Path | str | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> dict[str, Any]:
+    """Trains the best architecture of a search (or `genotype`), tests it once, and writes model and train.json.
+
+    A killed training goes on from its last finished epoch; a finished one is returned as it is.
+
+    Raises:
+        RunError: the run has no finished trial, or holds the training of another genotype, seed or setting.
+    """
+    run = Path(run)
+    spec = override_spec(run_spec(run), overrides)
+    target = Path(out) if out else run
+    space = SPACES[spec.space.name](spec.space)
+    chosen = space.parse(genotype) if genotype else _winner(run, spec)
+    check_genotype(chosen, space)
+    _prepare(run, target, spec, chosen)
+    if (target / "train.json").exists():
+        return read_json(target / "train.json")
+    with locked(target):
+        dataset = load_dataset(spec.data, say)
+        return _Training(target, spec, chosen, dataset, say, on_progress).result()
+
+
+def _winner(run: Path, spec: Spec) -> Genotype:
+    best = best_trial(read_trials(run, SPACES[spec.space.name](spec.space)), spec)
+    if best is None:
+        raise RunError(f"{run} has no finished trial yet; run: nanonas search --spec {run / 'spec.yaml'} --out {run}")
+    return best.genotype
+
+
+def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
+    """What makes two trainings the same."""
+    content = spec.model_dump(mode="json")
+    return {"genotype": str(genotype), **{key: content[key] for key in ("seed", "device", "data", "space", "train")}}
+
+
+def _prepare(run: Path, target: Path, spec: Spec, genotype: Genotype) -> None:
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{target} is a file; choose another --out")
+    if target != run and not (target / "spec.yaml").exists():
+        if target.exists() and any(target.iterdir()):
+            raise RunError(f"{target} exists and is not a run directory; choose another --out")
+        target.mkdir(parents=True, exist_ok=True)
+        write_json(target / "environment.json", environment())
+        write_text(target / "spec.yaml", spec.text())
+    if (target / "train.json").exists():
+        done = read_json(target / "train.json")
+        wanted = _request(spec, genotype)
+        changed = [key for key in wanted if done.get("request", {}).get(key) != wanted[key]]
+        if changed:
+            raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
+
+
+class _Training:
+    """One training, resumable at the end of every epoch."""
+
+    def __init__(
+        self,
+        target: Path,
+        spec: Spec,
+        genotype: Genotype,
+        dataset: Dataset,
+        say: Callable[[str], None],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.target, self.spec, self.genotype, self.dataset = target, spec, genotype, dataset
+        self.say, self.on_progress = say, on_progress
+        self.checkpoint = target / "checkpoint.safetensors"
+        self.request = json.dumps(_request(spec, genotype), sort_keys=True)
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        task = Task(dataset.channels, dataset.height, dataset.width, len(dataset.classes))
+        space = SPACES[spec.space.name](spec.space)
+        key = space.canonical(genotype)
+        self.seed = training_seed(spec.seed, key, {"epochs": 0})
+        card = make_card(genotype, spec.space.model_dump(mode="json"), dataset.classes, task, dataset, spec.data)
+        with seeded(self.seed):
+            self.classifier = Classifier(card)
+        device = select_device(spec.device)
+        images = Images.of(dataset.train_images, dataset.train_labels, dataset.mean, dataset.std, device)
+        self.trainer = Trainer(self.classifier.network, images, spec.train, dataset.flip, self.seed)
+
+    def result(self) -> dict[str, Any]:
+        log(self.target, f"training {self.genotype}")
+        resumed = self._resume()
+        start = time.monotonic() - self.seconds
+        if self.spec.train.minutes is not None and not resumed:
+            self._fit_steps(self._calibrate(), time.monotonic() - start)
+        while not self.trainer.done:
+            self._epoch(start)
+        save_model(self.target, self.classifier)
+        accuracy = self._test()
+        result = document(
+            "train",
+            self.target,
+            genotype=str(self.genotype),
+            test_accuracy=accuracy,
+            params=self.classifier.params,
+            macs=self.classifier.macs,
+            epochs=self.trainer.epoch,
+            train_seconds=round(self.seconds, 3),
+            history=self.history,
+            device=str(self.trainer.device),
+            threads=torch.get_num_threads(),
+            request=json.loads(self.request),
+            spec=self.spec.model_dump(mode="json"),
+            test_looks=test_looks(self.target),
+            environment=environment(),
+        )
+        write_json(self.target / "train.json", result)
+        self.checkpoint.unlink(missing_ok=True)
+        log(self.target, f"trained {self.trainer.epoch} epochs in {self.seconds:.0f} s; test accuracy {accuracy:.4f}")
+        return result
+
+    def _epoch(self, start: float) -> None:
+        before = time.monotonic()
+        steps = self.trainer.steps_left
+
+        def stepped() -> None:
+            self.on_progress(Progress(self.trainer.progress, self.trainer.epoch))
+
+        loss = self.trainer.run_epoch(on_step=stepped)
+        self.seconds = time.monotonic() - start
+        if self.spec.train.minutes is not None and not self.trainer.done:
+            done = min(steps, self.trainer.steps_per_epoch)
+            self._fit_steps((time.monotonic() - before) / done, self.seconds)
+        record = {"epoch": self.trainer.epoch, "train_loss": round(loss, 6), "seconds": round(self.seconds, 3)}
+        self.history.append(record)
+        self._save()
+        self.on_progress(Progress(self.trainer.progress, self.trainer.epoch, record))
+
+    def _calibrate(self) -> float:
+        """Seconds a step, on a copy of the network that is then thrown away."""
+        trainer = Trainer(
+            copy.deepcopy(self.classifier.network), self.trainer.images, self.spec.train, self.dataset.flip, self.seed
+        )
+        trainer.run_epoch(steps=2)
+        start = time.monotonic()
+        trainer.run_epoch(steps=CALIBRATION_STEPS)
+        return (time.monotonic() - start) / min(CALIBRATION_STEPS, trainer.steps_per_epoch)
+
+    def _fit_steps(self, seconds_a_step: float, elapsed: float) -> None:
+        """As many steps as the minutes still allow; corrected after every epoch, since machines change their speed."""
+        assert self.spec.train.minutes is not None
+        left = self.spec.train.minutes * 60 - elapsed
+        self.trainer.steps_left = max(0.0 if self.trainer.epoch else 1.0, left / seconds_a_step)
+
+    def _save(self) -> None:
+        state = {
+            "request": self.request,
+            "epoch": self.trainer.epoch,
+            "progress": self.trainer.progress,
+            "steps_left": self.trainer.steps_left,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+        save_tensors(self.checkpoint, self.trainer.state(), {"state": json.dumps(state)})
+
+    def _resume(self) -> bool:
+        if not self.checkpoint.exists():
+            return False
+        try:
+            tensors, metadata = load_tensors(self.checkpoint)
+            state = json.loads(metadata["state"])
+            if state["request"] != self.request:
+                raise RunError(f"{self.target} holds a half-done training with other settings; choose another --out")
+            self.trainer.load_state(tensors, state["epoch"], state["progress"], state["steps_left"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RunError(f"{self.checkpoint} is damaged ({error}); delete it to train from the start") from None
+        self.seconds, self.history = state["seconds"], state["history"]
+        self.say(f"continuing after epoch {self.trainer.epoch}")
+        return True
+
+    def _test(self) -> float:
+        images, labels = self.dataset.test()
+        count_test_look(self.target, "train")
+        test = Images.of(images, labels, self.dataset.mean, self.dataset.std, self.trainer.device)
+        return score(predict(self.classifier.network, test), test.labels)["accuracy"]
+
+
+def count_test_look(run: Path, command: str) -> None:
+    """Every look at test data is a line of test_looks.jsonl."""
+    line = json.dumps({"command": command, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    with (run / "test_looks.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def test_looks(run: Path) -> int:
+    path = run / "test_looks.jsonl"
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+
