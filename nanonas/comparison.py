@@ -10,28 +10,29 @@ n counts distinct seeds. Runs of the same search seed and training seed repeat o
 import json
 import shlex
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 from .engine import run_spec
 from .errors import RunError
 from .journal import SCHEMA_VERSION, read_json
-from .spec import Spec
-from .statistics import compare_groups, holm, mean_and_interval, mean_text, percent, sentence, verdict
+from .spec import Spec, _flat
+from .statistics import cells, mean_and_interval, pairwise, sentence, verdict
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
-SEARCHED = ("val_accuracy", "trials", "search_seconds")
-MEASURES = ("test_accuracy", *SEARCHED, "params", "macs", "latency_ms", "train_seconds")
+MEASURES = ("test_accuracy", "val_accuracy", "params", "macs", "latency_ms")
+COSTS = ("trials", "search_seconds", "train_seconds")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0)]
 
 
@@ -48,14 +49,14 @@ class _Entry(_File):
 
 class _Search(_File):
     best: _Entry | None
-    trials: Annotated[int, Field(ge=0)]
+    trials: Count
     seconds: Amount
 
 
 class _Eval(_File):
     test_accuracy: Fraction
-    params: Amount
-    macs: Amount
+    params: Count
+    macs: Count
     latency_ms: dict[str, dict[str, Amount]] = {}
 
 
@@ -75,17 +76,15 @@ R = TypeVar("R", bound=_File)
 
 @dataclass(frozen=True)
 class _Run:
-    """A run directory, read. `identity` is what the runs of a group have in common, by dotted key."""
+    """A run directory, read: its entry in the document, and what it is grouped by."""
 
-    path: Path
+    entry: Mapping[str, Any]
     name: str
     seeds: tuple[int, int]  # of the search and of the training
-    identity: Mapping[str, Any]
+    identity: Mapping[str, Any]  # what the runs of a group have in common, by dotted key
+    fingerprint: str | None  # of the data
     cpu: str | None
-    values: Mapping[str, float | None]
-    genotype: str | None
     warnings: Sequence[str]
-    commands: Sequence[str]
 
 
 def compare(runs: Sequence[Path | str], html: Path | None = None) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def compare(runs: Sequence[Path | str], html: Path | None = None) -> dict[str, A
     Accuracies, and differences of them, are fractions. latency_ms is the median at batch 1.
 
     Raises:
-        RunError: a run is missing, damaged or named twice, or the report cannot be written.
+        RunError: a run is missing, damaged or named twice, or `html` is a file that is no report.
     """
     paths = [Path(run) for run in runs]
     if not paths:
@@ -102,17 +101,20 @@ def compare(runs: Sequence[Path | str], html: Path | None = None) -> dict[str, A
     for first, second in combinations(paths, 2):
         if first.resolve() == second.resolve():
             raise RunError(f"{second} is named twice; a run compared with itself tells nothing")
-    groups = _groups([_load(path) for path in paths])
+    groups = _groups(_by_fingerprint([_load(path) for path in paths]))
     entries = [_entry(name, members) for name, members in groups.items()]
-    tests = _tests(groups)
+    comparable = not _differing(groups.values(), "data.")
+    values = {name: _by_seed(members, "test_accuracy") for name, members in groups.items()}
+    tests = pairwise(values) if comparable else []
     document: dict[str, Any] = {
         "kind": "compare",
         "schema_version": SCHEMA_VERSION,
         "groups": entries,
         "tests": tests,
-        "verdict": verdict(entries, tests, comparable=not _differing(groups.values(), "data.")),
+        "verdict": verdict(entries, tests, comparable),
         "warnings": _warnings(groups),
     }
+    document = json.loads(json.dumps(document, allow_nan=False))  # lists for tuples: what a reader of the JSON gets
     if html is not None:
         from .html import write_report
 
@@ -132,32 +134,32 @@ def _load(path: Path) -> _Run:
     latency = evaluated.latency_ms.get("batch_1", {}) if evaluated else {}
     other = train is not None and (best is None or best.genotype != train.genotype)
     warnings = []
-    if search is None and (train is None or (path / "trials.jsonl").exists()):
+    if search is None and train and not (path / "trials.jsonl").exists():
+        warnings.append(f"{path}: a training without a search of its own; its spread is that of the training only")
+    elif search is None:
         warnings.append(f"{path}: the search is not finished; go on: {_search_command(path, path)}")
     if other and best:
         warnings.append(f"{path}: trained another genotype than the best of its search")
     if measured is None:
         warnings.append(f"{path}: has no test accuracy; run: nanonas train {shlex.quote(str(path))}")
-    return _Run(
-        path=path,
-        name=spec.name,
-        seeds=(spec.seed, trained.seed),
-        identity=_identity(spec, trained, (environment.data or {}).get("fingerprint")),
-        cpu=environment.cpu,
-        values={
-            "test_accuracy": measured.test_accuracy if measured else None,
-            "val_accuracy": metrics.get("val_accuracy"),
-            "trials": search.trials if search else None,
-            "search_seconds": search.seconds if search else None,
-            "params": measured.params if measured else metrics.get("params"),
-            "macs": measured.macs if measured else metrics.get("macs"),
-            "latency_ms": latency.get("median"),
-            "train_seconds": train.train_seconds if train else None,
-        },
-        genotype=train.genotype if train else best.genotype if best else None,
-        warnings=warnings,
-        commands=_commands(path, spec, train, other),
-    )
+    entry = {
+        "run": str(path),
+        "seed": spec.seed,
+        "train_seed": trained.seed,
+        "genotype": train.genotype if train else best.genotype if best else None,
+        "test_accuracy": measured.test_accuracy if measured else None,
+        "val_accuracy": metrics.get("val_accuracy"),
+        "params": measured.params if measured else metrics.get("params"),
+        "macs": measured.macs if measured else metrics.get("macs"),
+        "latency_ms": latency.get("median"),
+        "trials": search.trials if search else None,
+        "search_seconds": search.seconds if search else None,
+        "train_seconds": train.train_seconds if train else None,
+        "commands": _commands(path, spec, train, other),
+    }
+    data, seeds = environment.data or {}, (spec.seed, trained.seed)
+    fingerprint = data.get("fingerprint") if trained.data == spec.data else None
+    return _Run(entry, spec.name, seeds, _identity(spec, trained), fingerprint, environment.cpu, warnings)
 
 
 def _read(path: Path, model: type[R]) -> R | None:
@@ -170,24 +172,28 @@ def _read(path: Path, model: type[R]) -> R | None:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
         raise RunError(f"{path} is damaged: {where + ': ' if where else ''}{problem['msg']}") from None
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _identity(spec: Spec, trained: Spec, fingerprint: str | None) -> dict[str, Any]:
+def _identity(spec: Spec, trained: Spec) -> dict[str, Any]:
     content = spec.model_dump(mode="json", exclude={"name", "seed", "device"})
     content["executor"] = {"lookahead": spec.executor.lookahead}
-    content |= {"data": trained.data.model_dump(mode="json"), "train": trained.train.model_dump(mode="json")}
-    if fingerprint and trained.data == spec.data:
-        content["data"] |= {"root": None, "fingerprint": fingerprint[:12]}
-    return _flat(content)
+    return _flat(
+        content | {"data": trained.data.model_dump(mode="json"), "train": trained.train.model_dump(mode="json")}
+    )
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+def _by_fingerprint(runs: Sequence[_Run]) -> list[_Run]:
+    """data.root gives way to the fingerprint of what lies there, where any of the runs knows it."""
+
+    def data(run: _Run) -> str:
+        return json.dumps({key: value for key, value in run.identity.items() if key.startswith("data.")})
+
+    known = {data(run): run.fingerprint for run in runs if run.fingerprint}
+    found = [run.fingerprint or known.get(data(run)) for run in runs]
+    return [
+        replace(run, identity={**run.identity, "data.root": fingerprint[:12]}) if fingerprint else run
+        for run, fingerprint in zip(runs, found, strict=True)
+    ]
 
 
 def _search_command(path: Path, out: Path) -> str:
@@ -217,10 +223,9 @@ def _groups(runs: Sequence[_Run]) -> dict[str, list[_Run]]:
     named: dict[str, list[_Run]] = {}
     for members in groups.values():
         rivals = [other[0].identity for other in groups.values() if other[0].name == members[0].name]
+        keys = dict.fromkeys(key for rival in rivals for key in rival)
         used: list[str] = []
-        for key in sorted(
-            dict.fromkeys(k for rival in rivals for k in rival), key=lambda key: not key.endswith(".name")
-        ):
+        for key in sorted(keys, key=lambda key: not key.endswith(".name")):
             if len(_kinds(rivals, [*used, key])) > len(_kinds(rivals, used)):
                 used.append(key)
         parts = ", ".join(f"{key}={members[0].identity[key]}" for key in used if key in members[0].identity)
@@ -236,35 +241,17 @@ def _kinds(identities: Iterable[Mapping[str, Any]], keys: Iterable[str]) -> set[
 def _by_seed(runs: Sequence[_Run], measure: str) -> dict[Hashable, float]:
     values: dict[Hashable, list[float]] = {}
     for run in runs:
-        if (value := run.values[measure]) is not None:
-            values.setdefault(run.seeds[0] if measure in SEARCHED else run.seeds, []).append(value)
+        if (value := run.entry[measure]) is not None:
+            values.setdefault(run.seeds, []).append(value)
     return {seed: fmean(several) for seed, several in values.items()}
 
 
 def _entry(name: str, runs: Sequence[_Run]) -> dict[str, Any]:
-    estimates: dict[str, Any] = {}
-    for measure in MEASURES:
+    entry = {"name": name, "runs": [run.entry for run in runs], "n": len({run.seeds for run in runs})}
+    for measure in (*MEASURES, *COSTS):
         values = list(_by_seed(runs, measure).values())
-        estimates[measure] = asdict(mean_and_interval(values)) if values else None
-    singles = [
-        {"run": str(run.path), "seed": run.seeds[0], "train_seed": run.seeds[1], "genotype": run.genotype}
-        | dict(run.values)
-        | {"commands": list(run.commands)}
-        for run in runs
-    ]
-    return {"name": name, "runs": singles, "n": len({run.seeds for run in runs}), **estimates}
-
-
-def _tests(groups: Mapping[str, Sequence[_Run]]) -> list[dict[str, Any]]:
-    """Every pair of groups on the same data with at least 2 seeds each."""
-    tests = []
-    for (a, first), (b, second) in combinations(groups.items(), 2):
-        values = _by_seed(first, "test_accuracy"), _by_seed(second, "test_accuracy")
-        if min(map(len, values)) > 1 and not _differing([first, second], "data."):
-            tests.append({"a": a, "b": b, "metric": "test_accuracy", **asdict(compare_groups(*values))})
-    for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
-        test["p_adjusted"] = adjusted
-    return tests
+        entry[measure] = asdict(mean_and_interval(values)) if values else None
+    return entry
 
 
 def _differing(groups: Iterable[Sequence[_Run]], section: str) -> list[str]:
@@ -279,10 +266,6 @@ def _warnings(groups: Mapping[str, Sequence[_Run]]) -> list[str]:
     for name, members in groups.items():
         if len({run.seeds for run in members}) < len(members):
             warnings.append(f"{name}: a seed stands twice; its runs are not independent, their mean counts as one")
-        if len({run.seeds[0] for run in members}) < len({run.seeds for run in members}):
-            warnings.append(
-                f"{name}: a search seed was trained with several seeds; their spread is that of the training"
-            )
     if keys := _differing(groups.values(), "data."):
         warnings.append(f"the groups' data differ ({', '.join(keys)}): their accuracies are not comparable")
     if keys := _differing(groups.values(), "budget."):
@@ -292,31 +275,25 @@ def _warnings(groups: Mapping[str, Sequence[_Run]]) -> list[str]:
     return warnings
 
 
-def table(document: Mapping[str, Any]) -> "Table":
-    """A group a row, within 80 columns; params and all after them are means."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(box=SIMPLE_HEAD, show_lines=False, pad_edge=False)
+def table(document: Mapping[str, Any]) -> Table:
+    """A group a row, within 80 columns; what is no accuracy is a mean."""
+    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for title in ("group", "accuracy", "network", "cost"):
-        drawn.add_column(title, overflow="fold")
+        drawn.add_column(title, overflow="fold", no_wrap=title != "group")
     for group in document["groups"]:
-        cells = [
-            group["name"],
-            f"test {percent(group['test_accuracy'])}\nval  {percent(group['val_accuracy'])}",
-            f"{mean_text(group, 'params')} params\n{mean_text(group, 'macs')} MACs\n{mean_text(group, 'latency_ms')} latency",
-            f"{mean_text(group, 'trials')} trials\n{mean_text(group, 'search_seconds')} search\n"
-            f"{mean_text(group, 'train_seconds')} train",
-        ]
-        drawn.add_row(*map(Text, cells))
+        cell = cells(group)
+        accuracy = f"test {cell['test accuracy']}\nval  {cell['validation accuracy']}"
+        network, cost = (
+            "\n".join(f"{cell[title]} {title}" for title in titles)
+            for titles in (("params", "MACs", "latency"), ("trials", "search", "train"))
+        )
+        drawn.add_row(*map(Text, (group["name"], accuracy, network, cost)))
     return drawn
 
 
-def render(document: Mapping[str, Any], console: "Console") -> None:
+def renderable(document: Mapping[str, Any]) -> Group:
     """The table, the tests, the warnings and the verdict, for a person."""
-    console.print(table(document))
-    lines = [sentence(test, len(document["tests"]) > 1) for test in document["tests"]]
-    lines += [f"warning: {warning}" for warning in document["warnings"]]
-    for line in [*lines, document["verdict"]]:
-        console.print(line, markup=False, highlight=False)
+    tests = [sentence(test, len(document["tests"]) > 1) for test in document["tests"]]
+    warnings = [f"warning: {warning}" for warning in document["warnings"]]
+    said = [] if tests == [document["verdict"]] else tests
+    return Group(table(document), *map(Text, ["", *warnings, *said, document["verdict"]]))

@@ -1,6 +1,6 @@
 """The report of compare: one file without network, light and dark, readable on a phone.
 
-Whatever comes from a spec, a journal or a folder's name is escaped where it enters the page. Accuracies are shown in per cent.
+Whatever comes from a spec, a journal or a folder's name is escaped where it enters the page.
 """
 
 import math
@@ -12,18 +12,19 @@ from typing import Any
 
 from .errors import RunError
 from .journal import Journal, write_text
-from .statistics import count, mean_text, percent, sentence
+from .statistics import cells, count, sentence
 from .trial import Line
 
 START = '<!doctype html>\n<html lang="en"><head><meta name="generator" content="nanonas">'
 WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44  # margins of a plot, for its ticks and titles
+LEFT, RIGHT, TOP, BOTTOM = 64, 28, 12, 44  # margins of a plot, for its ticks and titles
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9")  # Okabe & Ito: told apart by everyone
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --paper: #fff; --line: #d0d0d0; --soft: #f4f4f4 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8e8; --paper: #161616; --line: #484848; --soft: #222 } }
-body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper) }
+body { margin: 0 auto; max-width: 60rem; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
+  color: var(--ink); background: var(--paper) }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 .verdict { border-left: .3rem solid #0072b2; padding: .5rem 1rem; background: var(--soft); overflow-wrap: anywhere }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
@@ -41,15 +42,6 @@ HEADER = f"""{START}
 <title>nanoNAS: comparison</title><style>{STYLE}</style></head><body><main>
 <h1>Comparison of runs</h1>
 """
-
-COLUMNS = {
-    "params": "params",
-    "macs": "MACs",
-    "latency_ms": "latency, batch 1",
-    "trials": "trials",
-    "search_seconds": "search",
-    "train_seconds": "training",
-}
 
 
 @dataclass(frozen=True)
@@ -79,16 +71,15 @@ def write_report(path: Path, document: Mapping[str, Any]) -> None:
     """Writes the report of a comparison; an older report is replaced, any other file is not.
 
     Raises:
-        RunError: the file cannot be written, or a run's journal is damaged.
+        RunError: the file is no report, or has no folder; or a run's journal is damaged.
     """
     runs = [run["run"] for group in document["groups"] for run in group["runs"]]
     page = report(document, {run: Journal(Path(run) / "trials.jsonl").lines for run in runs})
-    try:
-        if path.exists() and not path.read_bytes().startswith(START.encode()):
-            raise RunError(f"{path} exists and is no report of nanonas; choose another --html")
-        write_text(path, page)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from None
+    if path.exists() and not path.read_bytes().startswith(START.encode()):
+        raise RunError(f"{path} exists and is no report of nanonas; choose another --html")
+    if not path.parent.is_dir():
+        raise RunError(f"{path.parent} is no folder; choose another --html")
+    write_text(path, page)
 
 
 def report(document: Mapping[str, Any], trials_by_run: Mapping[str, Sequence[Line]]) -> str:
@@ -122,21 +113,12 @@ def _items(title: str, items: Sequence[str]) -> str:
 
 
 def _table(groups: Sequence[Mapping[str, Any]]) -> str:
-    titles = ["group", "test accuracy", "validation accuracy", *COLUMNS.values()]
-    rows = [
-        [
-            group["name"],
-            percent(group["test_accuracy"], with_interval=True),
-            percent(group["val_accuracy"]),
-            *(mean_text(group, measure) for measure in COLUMNS),
-        ]
-        for group in groups
-    ]
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    note = "<p>Mean ± standard deviation over n seeds; from params on, means.</p>"
+    rows = [cells(group) for group in groups]
+    head = "".join(f'<th scope="col">{title}</th>' for title in rows[0])
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
     return (
-        f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}'
+        f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        "<p>Accuracies: mean ± standard deviation over n seeds; all else: means; latency: median at batch 1.</p>"
     )
 
 
@@ -157,11 +139,8 @@ def _progress(trials: Sequence[Line]) -> list[Dot]:
 
 
 def _sizes(trials: Sequence[Line]) -> list[Dot]:
-    return [
-        Dot(line.metrics["params"], line.metrics["val_accuracy"], line.genotype)
-        for line in _scored(trials)
-        if "params" in line.metrics
-    ]
+    sized = [(line.metrics.get("params"), line) for line in _scored(trials)]
+    return [Dot(params, line.metrics["val_accuracy"], line.genotype) for params, line in sized if params is not None]
 
 
 def _curve(axes: Axes, dots: Sequence[Dot], colour: str) -> str:
@@ -199,10 +178,8 @@ def _plot(
     marks += [f'<text x="{axes.across(x)}" y="{bottom + 18}" text-anchor="middle">{count(x)}</text>' for x in across]
     marks += [f'<text x="{middle:.0f}" y="{HEIGHT - 6}" text-anchor="middle">{unit}</text>']
     drawn = [draw(axes, dots, _colour(group)) for group, dots in runs if dots]
-    return (
-        f'<h2>{title}</h2><p class="legend">{legend}</p>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}, by {unit}">{"".join([*marks, *drawn])}</svg>'
-    )
+    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}, by {unit}">'
+    return f'<h2>{title}</h2><p class="legend">{legend}</p>{svg}{"".join([*marks, *drawn])}</svg>'
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

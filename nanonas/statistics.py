@@ -1,11 +1,12 @@
 """Statistics of compare: means with intervals, tests between groups of seeds, and how both are written.
 
-Student's t is computed from scipy.special, imported where it is used: scipy.stats costs 0.9 s, and most commands need neither.
+Student's t comes from scipy.special, imported where it is used: scipy.stats costs 0.9 s, most commands need neither.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
 from statistics import fmean, variance
 from typing import Any, TypeVar
 
@@ -66,8 +67,8 @@ def compare_groups(a: Mapping[K, float], b: Mapping[K, float], confidence: float
     """A paired t-test when both groups have the same seeds (the keys), Welch's t-test otherwise.
 
     Where the spread of the paired differences is zero, Welch's test is taken. Where that of both groups is zero too,
-    p is 1 and there is no interval: values that repeat exactly come from a coarse measure (an accuracy on 360 images) or
-    from runs that are not independent. They say nothing of the noise, so nothing can be shown with them.
+    p is 1 and there is no interval: values that repeat exactly come from a coarse measure (an accuracy on 360 images)
+    or from runs that are not independent. They say nothing of the noise, so nothing can be shown with them.
 
     Raises:
         ValueError: a group has fewer than 2 seeds, or a value that is not finite.
@@ -100,13 +101,24 @@ def compare_groups(a: Mapping[K, float], b: Mapping[K, float], confidence: float
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p values, in the order given (Holm 1979): below alpha, the chance of one false claim among all is too."""
+    """Adjusted p values, in the order given (Holm 1979): they bound the chance of one false claim among all."""
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def pairwise(groups: Mapping[str, Mapping[K, float]]) -> list[dict[str, Any]]:
+    """A test of test_accuracy for every pair of groups with at least 2 seeds each; `p_adjusted` is p after Holm."""
+    large = {name: values for name, values in groups.items() if len(values) > 1}
+    tests = [
+        {"a": a, "b": b, "metric": "test_accuracy", **asdict(compare_groups(large[a], large[b]))}
+        for a, b in combinations(large, 2)
+    ]
+    adjusted = holm([test["p"] for test in tests])
+    return [test | {"p_adjusted": p} for test, p in zip(tests, adjusted, strict=True)]
 
 
 def _finite(values: Sequence[float]) -> Sequence[float]:
@@ -214,14 +226,23 @@ def percent(estimate: Mapping[str, Any] | None, with_interval: bool = False) -> 
     return f"{mean} ± {estimate['std'] * 100:.2f} % (n={estimate['n']}{spread})"
 
 
-def mean_text(group: Mapping[str, Any], measure: str) -> str:
-    """`1.29 M`, `0.52 ms`, `12.5 min`."""
-    if group[measure] is None:
-        return "–"
-    mean = group[measure]["mean"]
-    if measure.endswith("_ms"):
-        return f"{three_digits(mean)} ms"
-    return duration(mean) if measure.endswith("_seconds") else count(mean)
+def cells(group: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the table, by title; what is no accuracy is a mean: `1.29 M`, `0.52 ms`, `12.5 min`."""
+
+    def mean(measure: str, write: Callable[[float], str]) -> str:
+        return write(group[measure]["mean"]) if group[measure] else "–"
+
+    return {
+        "group": group["name"],
+        "test accuracy": percent(group["test_accuracy"]),
+        "validation accuracy": percent(group["val_accuracy"]),
+        "params": mean("params", count),
+        "MACs": mean("macs", count),
+        "latency": mean("latency_ms", lambda value: f"{three_digits(value)} ms"),
+        "trials": mean("trials", count),
+        "search": mean("search_seconds", duration),
+        "train": mean("train_seconds", duration),
+    }
 
 
 def count(value: float) -> str:

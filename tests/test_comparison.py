@@ -1,0 +1,347 @@
+import json
+import os
+import subprocess
+import sys
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from rich.console import Console
+
+from nanonas import comparison
+from nanonas.comparison import compare
+from nanonas.errors import RunError
+from nanonas.html import report
+from nanonas.spec import override_spec
+from nanonas.trial import Line
+
+EVOLUTION = {"name": "evo", "budget": {"trials": 3}}
+RANDOM = {"name": "random", "budget": {"trials": 3}, "strategy": {"name": "random"}}
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Makes a run directory as search, train and eval leave it."""
+
+    def make(folder, test_accuracy=0.9, *, spec=EVOLUTION, seed=0, train=(), genotype="g1", fingerprint=None, cpu="c"):
+        run = tmp_path / folder
+        run.mkdir(parents=True)
+        (run / "spec.yaml").write_text(yaml.safe_dump(spec | {"seed": seed}))
+        write(run / "environment.json", {"cpu": cpu, "data": {"name": "digits", "fingerprint": fingerprint}})
+        metrics = {"val_accuracy": 0.88, "params": 5000, "macs": 90_000}
+        best = {"trial": 2, "genotype": "g1", "metrics": metrics}
+        write(
+            run / "search.json", {"best": best, "trials": 3, "evaluated": 3, "cached": 0, "failed": 0, "seconds": 60.5}
+        )
+        lines = [line(trial, 0.8 + 0.04 * trial, f"g{trial}") for trial in range(3)]
+        (run / "trials.jsonl").write_text("".join(text.model_dump_json() + "\n" for text in lines))
+        if test_accuracy is not None:
+            trained = override_spec(comparison.run_spec(run), train).model_dump(mode="json")
+            measured = {"test_accuracy": test_accuracy, "params": 5000, "macs": 90_000}
+            write(run / "train.json", measured | {"genotype": genotype, "train_seconds": 12.0, "spec": trained})
+            latency = {"batch_1": {"median": 0.52, "p95": 0.7}, "batch_64": {"median": 9.0, "p95": 9.9}}
+            write(run / "eval.json", measured | {"latency_ms": latency})
+        return run
+
+    return make
+
+
+def write(path, document):
+    path.write_text(json.dumps(document))
+
+
+def line(trial, accuracy, genotype, params=5000.0):
+    metrics = {} if accuracy is None else {"val_accuracy": accuracy, "params": params}
+    return Line(
+        trial=trial, genotype=genotype, fidelity={"epochs": 2}, parent=None, status="ok" if metrics else "failed",
+        metrics=metrics, error=None if metrics else "NaN loss", seed=1, elapsed=trial + 1.0,
+    )  # fmt: skip
+
+
+def arm(make_run, folder, accuracies, **settings):
+    return [make_run(f"{folder}{seed}", value, seed=seed, **settings) for seed, value in enumerate(accuracies)]
+
+
+def text_of(document, width=80):
+    console = Console(width=width, record=True, file=open(os.devnull, "w"), color_system=None)  # noqa: SIM115, PTH123
+    console.print(comparison.renderable(document))
+    return console.export_text()
+
+
+def test_runs_that_differ_in_their_seed_form_a_group(make_run):
+    document = compare(arm(make_run, "a", [0.90, 0.92, 0.94]))
+    (group,) = document["groups"]
+    assert (document["kind"], document["schema_version"]) == ("compare", 1)
+    assert (group["name"], group["n"]) == ("evo", 3)
+    assert group["test_accuracy"]["mean"] == pytest.approx(0.92)
+    assert group["test_accuracy"]["std"] == pytest.approx(0.02)
+    assert len(group["test_accuracy"]["interval"]) == 2
+    assert [run["seed"] for run in group["runs"]] == [0, 1, 2]
+    assert [run["test_accuracy"] for run in group["runs"]] == [0.90, 0.92, 0.94]
+    means = {"val_accuracy": 0.88, "params": 5000, "latency_ms": 0.52, "trials": 3, "search_seconds": 60.5}
+    assert {name: group[name]["mean"] for name in means} == means
+    assert document["verdict"].startswith("evo: test accuracy 92.00 ± 2.00 % (n=3, 95 % interval ")
+
+
+def test_the_document_is_json_as_it_stands(make_run):
+    document = compare([*arm(make_run, "a", [0.90, 0.92]), *arm(make_run, "b", [0.8, 0.85], spec=RANDOM)])
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"},
+        {"device": "cpu"},
+        {"executor": {"name": "inline"}},
+    ],
+)
+def test_name_device_and_executor_do_not_split_a_group(make_run, change):
+    document = compare([make_run("a"), make_run("b", seed=1, spec=EVOLUTION | change)])
+    assert len(document["groups"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"strategy": {"name": "random"}}, "evo (strategy.name=random)"),
+        ({"budget": {"trials": 4}}, "evo (budget.trials=4)"),
+        ({"executor": {"name": "processes", "lookahead": 2}}, "evo (executor.lookahead=2)"),
+    ],
+)
+def test_groups_of_one_name_are_told_apart_by_what_differs(make_run, change, name):
+    document = compare([make_run("a"), make_run("b", spec=EVOLUTION | change)])
+    assert document["groups"][1]["name"] == name
+
+
+def test_settings_of_the_training_split_a_group(make_run):
+    document = compare([make_run("a"), make_run("b", seed=1, train=["train.epochs=7"])])
+    assert [group["name"] for group in document["groups"]] == ["evo (train.epochs=30)", "evo (train.epochs=7)"]
+    assert "--set train.epochs=7" in document["groups"][1]["runs"][0]["commands"][1]
+
+
+def test_a_winner_is_named_when_the_test_supports_it(make_run):
+    good = arm(make_run, "a", [0.92, 0.921, 0.919])
+    bad = arm(make_run, "b", [0.901, 0.90, 0.903, 0.902], spec=RANDOM)
+    document = compare([*bad, *good])
+    (test,) = document["tests"]
+    assert (test["a"], test["b"], test["n"], test["method"]) == ("random", "evo", [4, 3], "Welch's t")
+    assert test["p_adjusted"] == test["p"] < 0.05
+    assert document["verdict"].startswith("evo is better than random: +1.85 points (95 % interval ")
+
+
+def test_no_winner_is_named_when_the_groups_overlap(make_run):
+    document = compare([*arm(make_run, "a", [0.9, 0.93, 0.91]), *arm(make_run, "b", [0.92, 0.9, 0.91], spec=RANDOM)])
+    assert document["tests"][0]["paired"]
+    assert document["verdict"].startswith("no difference shown between evo and random (n=3 and 3, 95 % interval −")
+
+
+def test_one_seed_names_no_winner_and_says_how_to_repeat(make_run):
+    document = compare([make_run("a", 0.95), make_run("b", 0.5, spec=RANDOM)])
+    assert document["tests"] == []
+    assert document["verdict"] == (
+        "no winner named: a test needs at least 2 seeds in each group (n=1 and 1); repeat with --set seed=1"
+    )
+
+
+def test_three_groups_are_adjusted_and_the_best_must_beat_both(make_run):
+    runs = [
+        *arm(make_run, "a", [0.92, 0.921, 0.919]),
+        *arm(make_run, "b", [0.901, 0.90, 0.903], spec=RANDOM),
+        *arm(make_run, "c", [0.922, 0.9185, 0.9205], spec=EVOLUTION | {"name": "more", "budget": {"trials": 9}}),
+        make_run("d", 0.99, spec=RANDOM | {"name": "single", "budget": {"trials": 7}}),
+    ]
+    document = compare(runs)
+    assert len(document["tests"]) == 3
+    assert all(test["p_adjusted"] >= test["p"] for test in document["tests"])
+    assert document["verdict"].startswith("no winner named: ")
+    assert document["verdict"].endswith("not tested, having fewer than 2 seeds: single")
+
+
+def test_other_data_are_not_comparable(make_run):
+    spec = RANDOM | {"data": {"name": "digits", "validation_fraction": 0.2}}
+    document = compare([*arm(make_run, "a", [0.9, 0.91]), *arm(make_run, "b", [0.5, 0.51], spec=spec)])
+    assert document["tests"] == []
+    assert document["verdict"].startswith("no winner named: the groups' data differ")
+    assert "data.validation_fraction" in document["warnings"][0]
+
+
+def test_data_are_known_by_their_fingerprint(make_run, tmp_path):
+    def folder(name):
+        return EVOLUTION | {"data": {"name": "folder", "root": str(tmp_path / name)}}
+
+    here = make_run("a", spec=folder("here"), fingerprint="f" * 64)
+    moved = make_run("b", seed=1, spec=folder("there"), fingerprint="f" * 64)
+    unknown = make_run("c", seed=2, spec=folder("there"))  # lies where the second's data lie
+    changed = make_run("d", seed=3, spec=folder("here"), fingerprint="0" * 64)
+    assert len(compare([here, moved, unknown])["groups"]) == 1
+    assert len(compare([here, changed])["groups"]) == 2
+
+
+def test_a_seed_that_stands_twice_counts_once(make_run):
+    document = compare([make_run("a", 0.90), make_run("b", 0.92), make_run("c", 0.95, seed=1)])
+    (group,) = document["groups"]
+    assert group["n"] == group["test_accuracy"]["n"] == 2
+    assert group["test_accuracy"]["mean"] == pytest.approx(0.93)
+    assert document["warnings"] == ["evo: a seed stands twice; its runs are not independent, their mean counts as one"]
+
+
+def test_an_unfinished_search_is_shown_without_its_result(make_run):
+    run = make_run("a", None)
+    (run / "search.json").unlink()
+    document = compare([run])
+    assert document["groups"][0]["test_accuracy"] is None
+    assert [warning.split(": ")[1].split(";")[0] for warning in document["warnings"]] == [
+        "the search is not finished", "has no test accuracy",
+    ]  # fmt: skip
+    assert "no run has a test accuracy" in document["verdict"]
+    assert "–" in text_of(document)
+
+
+def test_a_training_without_a_search_says_so(make_run):
+    run = make_run("a")
+    (run / "search.json").unlink()
+    (run / "trials.jsonl").unlink()
+    assert "training without a search" in compare([run])["warnings"][0]
+
+
+def test_another_genotype_than_the_best_is_said_and_repeated(make_run):
+    document = compare([make_run("a", genotype="g9")])
+    assert "another genotype" in document["warnings"][0]
+    assert document["groups"][0]["runs"][0]["commands"][1].endswith("a-again --genotype g9")
+
+
+def test_unequal_budgets_and_processors_are_said(make_run):
+    document = compare([make_run("a"), make_run("b", spec=RANDOM | {"budget": {"trials": 9}}, cpu="d")])
+    assert document["warnings"] == [
+        "the groups' budgets differ (budget.trials)",
+        "the runs are from different processors: their seconds and latencies are not comparable",
+    ]
+
+
+def test_a_run_named_twice_is_refused(make_run):
+    run = make_run("a")
+    with pytest.raises(RunError, match="named twice"):
+        compare([run, run / ".." / "a"])
+
+
+def test_no_run_is_refused():
+    with pytest.raises(RunError, match="no run to compare"):
+        compare([])
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("search.json", "{", "search.json is damaged"),
+        ("search.json", '{"trials": 3}', "search.json is damaged: best"),
+        ("train.json", "[]", "train.json is damaged: not a JSON object"),
+        ("train.json", '{"test_accuracy": NaN}', "train.json is damaged: test_accuracy: .*finite"),
+        ("eval.json", '{"test_accuracy": 93.4, "params": 1, "macs": 1}', "eval.json is damaged: test_accuracy"),
+        ("environment.json", '{"data": 3}', "environment.json is damaged: data"),
+    ],
+)
+def test_a_damaged_file_is_one_line(make_run, file, content, reason):
+    run = make_run("a")
+    (run / file).write_text(content)
+    with pytest.raises(RunError, match=reason) as caught:
+        compare([run])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_run_and_a_foreign_folder_are_refused(tmp_path):
+    with pytest.raises(RunError, match="does not exist"):
+        compare([tmp_path / "none"])
+    with pytest.raises(RunError, match="not a run directory"):
+        compare([tmp_path])
+
+
+def test_the_table_fits_80_columns(make_run):
+    spec = RANDOM | {"name": "a-name-of-some-length"}
+    document = compare([*arm(make_run, "a", [0.9, 0.92, 0.94]), *arm(make_run, "b", [0.9, 0.8], spec=spec)])
+    text = text_of(document)
+    assert max(map(len, text.splitlines())) <= 80
+    for shown in ("test 92.00 ± 2.00 % (n=3)", "5.00 K params", "90.0 K MACs", "0.52 ms latency", "60.5 s search"):
+        assert shown in text
+    assert text.count("no difference shown") == 1
+
+
+class Tags(HTMLParser):
+    """Whether every tag is closed, and what is in the page."""
+
+    VOID = ("meta", "line", "circle", "path")
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.seen = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID or tag == "circle":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(make_run, tmp_path):
+    file = tmp_path / "report.html"
+    runs = [*arm(make_run, "a", [0.92, 0.921]), *arm(make_run, "b", [0.90, 0.901], spec=RANDOM)]
+    document = compare(runs, html=file)
+    page = file.read_text()
+    tags = Tags(page)
+    assert tags.open == []
+    assert not [tag for tag, attrs in tags.seen if tag in ("script", "link", "img") or attrs.keys() & {"src", "href"}]
+    assert len([tag for tag, _ in tags.seen if tag == "svg"]) == 2
+    assert len([tag for tag, attrs in tags.seen if attrs.get("class") == "curve"]) == 4
+    assert len([tag for tag, _ in tags.seen if tag == "circle"]) == 4 * 3
+    for svg in page.split("<svg")[1:]:
+        ElementTree.fromstring("<svg" + svg.partition("</svg>")[0] + "</svg>")
+    assert escape(document["verdict"]) in page
+    assert f"nanonas search --spec {runs[0] / 'spec.yaml'}" in page
+
+
+def test_nothing_enters_the_report_unescaped(make_run, tmp_path):
+    evil = "<script>alert('1')</script>&\""
+    run = make_run("ü <b> 'x' \"y\"")
+    document = compare([run])
+    document["groups"][0]["name"] = document["verdict"] = evil
+    document["warnings"] = [evil]
+    page = report(document, {str(run): [line(0, 0.5, evil), line(1, None, evil), line(2, 0.6, evil)]})
+    assert Tags(page).open == []
+    assert "<script" not in page and "<b>" not in page
+
+
+def test_a_report_without_trials_has_tables_only(make_run):
+    document = compare([make_run("a")])
+    page = report(document, {})
+    assert "<svg" not in page and "92" not in page.partition("<table>")[0].partition("verdict")[0]
+
+
+def test_equal_and_failed_trials_can_be_drawn(make_run):
+    document = compare([run := make_run("a")])
+    trials = [line(0, 0.0, "g", 1.0), line(1, 0.0, "g", 1.0), line(2, None, "g")]
+    assert "nan" not in report(document, {str(run): trials}).lower().replace("nanonas", "")
+
+
+def test_a_report_replaces_a_report_and_no_other_file(make_run, tmp_path):
+    run, file = make_run("a"), tmp_path / "report.html"
+    compare([run], html=file)
+    compare([run], html=file)
+    with pytest.raises(RunError, match="no report of nanonas"):
+        compare([run], html=run / "spec.yaml")
+    with pytest.raises(RunError, match="no folder"):
+        compare([run], html=tmp_path / "none" / "report.html")
+
+
+def test_comparing_imports_no_torch():
+    code = "import sys, nanonas.comparison, nanonas.html; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+    root = Path(comparison.__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
