@@ -9,7 +9,10 @@ from .options import Json, Quiet
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Run directories; those that differ in their seed only form a group.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN…", help="Run directories; those that differ in their seed only form a group."),
+    ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a self-contained report.")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -22,9 +25,9 @@ def compare(
 
       nanonas compare runs/cifar10-*-seed* --html report.html
     """
-    from ..comparison import compare as compare_runs
-    from ..comparison import renderable
-    from ..output import Output, run_argument
+    from nanonas.comparison import compare as compare_runs
+    from nanonas.comparison import renderable
+    from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)
     output.result(compare_runs([run_argument(run) for run in runs], html), renderable)

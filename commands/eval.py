@@ -7,10 +7,14 @@ import typer
 from .options import Json, Quiet, Set
 
 
-def eval(  # noqa: A001  # the command's name
-    target: Annotated[str, typer.Argument(metavar="RUN|MODEL_FILE", help="A run directory or an exported file; `-`: stdin.")],
+def eval(  # the command's name
+    target: Annotated[
+        str, typer.Argument(metavar="RUN|MODEL_FILE", help="A run directory or an exported file; `-`: stdin.")
+    ],
     set_: Set = None,
-    trust: Annotated[bool, typer.Option("--trust", help="Load a .ts or .pt2 from elsewhere, though it can hold code.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a .ts or .pt2 from elsewhere, though it can hold code.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -22,9 +26,9 @@ def eval(  # noqa: A001  # the command's name
 
       nanonas eval runs/digits-evo-seed0/exports/model.onnx --json
     """
-    from .. import report
-    from ..evaluation import evaluate
-    from ..output import Output, run_argument
+    from nanonas import report
+    from nanonas.evaluation import evaluate
+    from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)
     output.result(evaluate(run_argument(target), set_ or (), trust, output.say), report.eval_table)

@@ -9,7 +9,7 @@ from .options import Json, Quiet, Run
 
 def export(
     run: Run,
-    format: Annotated[  # noqa: A002  # the option's name
+    format: Annotated[  # the option's name
         list[str] | None, typer.Option("--format", metavar="NAME", help="onnx, torchscript or pt2. Repeatable.")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also write an ONNX file quantized to 8 bits.")] = False,
@@ -24,9 +24,9 @@ def export(
 
       nanonas export runs/digits-evo-seed0 --format onnx --format torchscript --format pt2 --int8
     """
-    from .. import report
-    from ..exporting import export as export_model
-    from ..output import Output, run_argument
+    from nanonas import report
+    from nanonas.exporting import export as export_model
+    from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)
     if not format and not int8:

@@ -18,7 +18,7 @@ def presets(
 
       nanonas presets cifar10-evo > my.yaml
     """
-    from ..spec import Spec, preset_path
+    from nanonas.spec import Spec, preset_path
 
     if schema:
         import json
@@ -29,6 +29,6 @@ def presets(
     else:
         from rich.console import Console
 
-        from ..report import presets_table
+        from nanonas.report import presets_table
 
         Console(highlight=False).print(presets_table())

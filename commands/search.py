@@ -13,8 +13,12 @@ def search(
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec of your own, in YAML.")] = None,
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: runs/<name>-seed<seed>.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Worker processes; default: one a core.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure one evaluation, estimate the rest, stop.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes; default: one a core.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure one evaluation, estimate the rest, stop.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -28,25 +32,25 @@ def search(
 
       nanonas search --preset cifar10-evo --set data.name=folder --set data.root=photos --set budget.minutes=20
     """
-    from .. import report
-    from ..engine import default_run
-    from ..engine import search as trials_of
-    from ..journal import read_json
-    from ..output import Output
-    from ..spec import load_spec
+    from nanonas import report
+    from nanonas.engine import default_run
+    from nanonas.engine import search as trials_of
+    from nanonas.journal import read_json
+    from nanonas.output import Output
+    from nanonas.spec import load_spec
 
     output = Output(json, quiet)
     if (preset is None) == (spec is None):
         names = "both --preset and --spec are given" if preset else "neither --preset nor --spec is given"
         raise typer.BadParameter(f"{names}; give one, e.g. nanonas search --preset digits-evo", param_hint="--preset")
     if preset is not None:
-        from ..spec import preset_path
+        from nanonas.spec import preset_path
 
         preset_path(preset)  # a preset's name, never a file that happens to be called so
     overrides = [*(set_ or []), *([f"executor.workers={workers}"] if workers else [])]
     loaded = load_spec(preset or spec or "", overrides)
     if dry_run:
-        from ..planning import plan
+        from nanonas.planning import plan
 
         output.result(plan(loaded, output.say), report.plan_table)
         return

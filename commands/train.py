@@ -26,9 +26,9 @@ def train(
 
       nanonas train runs/cifar10-evo-seed0 --set train.epochs=60 --out runs/longer
     """
-    from .. import report
-    from ..output import Output, run_argument
-    from ..winner import train as train_winner
+    from nanonas import report
+    from nanonas.output import Output, run_argument
+    from nanonas.winner import train as train_winner
 
     output = Output(json, quiet)
     path = run_argument(run)

@@ -1,10 +1,10 @@
 """nanoNAS: neural architecture search in minutes on one machine.
 
-    from nanonas import load_spec, search, train, evaluate, export, compare, load_model
-    spec = load_spec("digits-evo")
-    for trial in search(spec, "runs/mine"):
-        print(trial.genotype, trial.metrics)
-    print(train("runs/mine")["test_accuracy"])
+from nanonas import load_spec, search, train, evaluate, export, compare, load_model
+spec = load_spec("digits-evo")
+for trial in search(spec, "runs/mine"):
+    print(trial.genotype, trial.metrics)
+print(train("runs/mine")["test_accuracy"])
 """
 
 from typing import TYPE_CHECKING, Any

@@ -68,7 +68,7 @@ class Classifier(nn.Module):
         return logits
 
     def preprocess(self, images: Any) -> Tensor:
-        """What `forward` wants, from a path, a PIL image, uint8 pixels (H, W, C) or (N, H, W, C), or a list of these."""
+        """What `forward` wants: from a path, a PIL image, uint8 pixels (H, W, C) or (N, H, W, C), or a list."""
         several = isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
         batch = [self._pixels(image) for image in images] if several else [self._pixels(images)]
         x = torch.from_numpy(np.stack(batch)).float().div(255)  # (N, H, W, C)

@@ -11,7 +11,7 @@ from .errors import NanonasError
 
 
 class Commands(TyperGroup):
-    """Exit codes: 0 done, 1 the user's mistake or a failed check, 2 usage, 130 interrupted. A bug keeps its traceback."""
+    """Exit codes: 0 done, 1 the user's mistake or a failed check, 2 usage, 130 interrupted; a bug keeps its trace."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -35,7 +35,9 @@ def _explain(error: OSError) -> str:
 
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left on the disk{where}; nothing finished is lost: free some, then type the same command again"
+        return (
+            f"no space left on the disk{where}; nothing finished is lost: free some, then type the same command again"
+        )
     return f"{error.strerror}{where}"
 
 

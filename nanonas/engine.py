@@ -25,7 +25,9 @@ from .trial import Fidelity, Line, Proposal, Trial, fidelity_key
 MAX_REJECTIONS = 20_000  # proposals in a row that bring nothing new before a space counts as exhausted
 
 
-def search(spec: Spec, run: Path | str | None = None, say: Callable[[str], None] = lambda text: None) -> Iterator[Trial]:
+def search(
+    spec: Spec, run: Path | str | None = None, say: Callable[[str], None] = lambda text: None
+) -> Iterator[Trial]:
     """The generator of trials: those in the run directory first, then new ones until the budget ends.
 
     A trial is on disk before it is yielded, so a caller may stop at any time and call again. When the budget ends,
@@ -63,7 +65,10 @@ def search(spec: Spec, run: Path | str | None = None, say: Callable[[str], None]
             loop = _Loop(spec, space, strategy, evaluator, executor, journal)
             for trial in loop:
                 if trial.trial >= len(journal.lines):
-                    log(run, f"trial {trial.trial} {trial.status}: {trial.genotype} {trial.error or dict(trial.metrics)}")
+                    log(
+                        run,
+                        f"trial {trial.trial} {trial.status}: {trial.genotype} {trial.error or dict(trial.metrics)}",
+                    )
                 yield trial
             if loop.exhausted:
                 tell_all(f"the space is exhausted: {MAX_REJECTIONS:,} proposals in a row brought nothing new")
@@ -118,7 +123,9 @@ class _Loop:
 
     def _may_ask(self, trial: int) -> bool:
         budget = self.spec.budget
-        if self.exhausted or (budget.trials is not None and trial >= budget.trials and trial >= len(self.journal.lines)):
+        if self.exhausted or (
+            budget.trials is not None and trial >= budget.trials and trial >= len(self.journal.lines)
+        ):
             return False
         return trial < len(self.journal.lines) or budget.minutes is None or self._elapsed() < budget.minutes * 60
 
@@ -224,7 +231,9 @@ def _prepare(run: Path, spec: Spec, evaluator: Evaluator, say: Callable[[str], N
             raise RunError(f"{run} holds a run of another spec ({'; '.join(changed[:5])}); choose another --out")
         before = read_json(run / "environment.json")
         if before.get("data") != now.get("data"):
-            raise RunError(f"{run} was searched on other data: data.root holds another data set now; choose another --out")
+            raise RunError(
+                f"{run} was searched on other data: data.root holds another data set now; choose another --out"
+            )
         if before.get("torch") != now["torch"]:
             say(f"warning: {run} was begun with torch {before.get('torch')}, this is {now['torch']}: scores may differ")
         write_text(run / "spec.yaml", spec.text())

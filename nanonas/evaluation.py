@@ -56,7 +56,8 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None
 
     @torch.inference_mode()
     def run_network(images: np.ndarray) -> np.ndarray:
-        return classifier(torch.from_numpy(images)).numpy()
+        logits: np.ndarray = classifier(torch.from_numpy(images)).numpy()
+        return logits
 
     with locked(run):
         count_test_look(run, "eval")
@@ -124,7 +125,9 @@ def _scores(
     offset, scale = np.asarray(mean, np.float32), np.asarray(std, np.float32)
     logits = np.concatenate(
         [
-            run(np.ascontiguousarray(((pixels[i : i + BATCH] / np.float32(255) - offset) / scale).transpose(0, 3, 1, 2)))
+            run(
+                np.ascontiguousarray(((pixels[i : i + BATCH] / np.float32(255) - offset) / scale).transpose(0, 3, 1, 2))
+            )
             for i in range(0, len(labels), BATCH)
         ]
     ).astype(np.float64)
@@ -144,15 +147,15 @@ def _scores(
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """Mean gap between confidence and accuracy over 15 equal bins, weighted by size (Guo et al. 2017)."""
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = [
-        abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).sum() for b in np.unique(bins)
-    ]
+    gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).sum() for b in np.unique(bins)]
     return float(sum(gaps) / len(right))
 
 
 def _check_fit(dataset: Dataset, classes: Sequence[str], input_size: Sequence[int]) -> None:
     if tuple(dataset.classes) != tuple(classes):
-        raise DataError(f"data set {dataset.name} has {len(dataset.classes)} classes that are not the model's {len(classes)}")
+        raise DataError(
+            f"data set {dataset.name} has {len(dataset.classes)} classes that are not the model's {len(classes)}"
+        )
     size = (dataset.channels, dataset.height, dataset.width)
     if size != tuple(input_size):
         raise DataError(f"data set {dataset.name} has images of {size} (C, H, W), the model takes {tuple(input_size)}")
@@ -192,5 +195,3 @@ def _vouched_for(path: Path) -> bool:
 
 def _by_suffix() -> dict[str, tuple[str, Exporter]]:
     return {Path(EXPORTERS[name].file_name).suffix: (name, EXPORTERS[name]) for name in EXPORTERS}
-
-

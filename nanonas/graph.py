@@ -5,7 +5,7 @@ sum of operation outputs; summing an identity contracts it, summing nothing is z
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 Sum = tuple[tuple[int, int], ...]  # sorted (node, multiplicity) pairs; () is zero
@@ -134,7 +134,7 @@ def _orders(nodes: dict[int, tuple[str, Sum]], output: Sum) -> Iterator[list[int
     yield from leafs({0: -1, **_ranks(start)})
 
 
-def _ranks(signature: dict[int, tuple[object, ...]]) -> dict[int, int]:
+def _ranks(signature: Mapping[int, tuple[object, ...]]) -> dict[int, int]:
     rank = {value: i for i, value in enumerate(sorted({_frozen(s) for s in signature.values()}))}  # type: ignore[type-var]
     return {node: rank[_frozen(s)] for node, s in signature.items()}
 

@@ -36,7 +36,9 @@ class Journal:
             except ValidationError as error:
                 problem = error.errors(include_url=False)[0]
                 where = ".".join(map(str, problem["loc"]))
-                raise RunError(f"{self.path}:{number}: not a trial: {where + ': ' if where else ''}{problem['msg']}") from None
+                raise RunError(
+                    f"{self.path}:{number}: not a trial: {where + ': ' if where else ''}{problem['msg']}"
+                ) from None
             if line.trial != len(lines):
                 raise RunError(f"{self.path}:{number}: trial {line.trial} stands where trial {len(lines)} belongs")
             lines.append(line)
@@ -69,8 +71,8 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

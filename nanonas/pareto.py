@@ -21,7 +21,9 @@ def dominates(first: Sequence[float], second: Sequence[float]) -> bool:
 def front(trials: Sequence[Trial], objectives: Objectives) -> list[Trial]:
     """The trials that no other dominates, best first objective first; of equals the earliest."""
     best: list[tuple[tuple[float, ...], Trial]] = []
-    ranked = sorted(((scores(trial.metrics, objectives), -trial.trial, trial) for trial in trials if trial.ok), reverse=True)
+    ranked = sorted(
+        ((scores(trial.metrics, objectives), -trial.trial, trial) for trial in trials if trial.ok), reverse=True
+    )
     for score, _, trial in ranked:
         if not any(other == score or dominates(other, score) for other, _ in best):
             best.append((score, trial))

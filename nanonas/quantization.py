@@ -7,7 +7,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from .classifier import Classifier
 from .exporters import EXPORTERS
 from .profile import latency_ms
 from .training import threads
-
-if TYPE_CHECKING:
-    import onnx
 
 
 def export_int8(classifier: Classifier, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:

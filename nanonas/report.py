@@ -64,7 +64,9 @@ class View:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self._live = Live(get_renderable=self.render, console=output.talk, refresh_per_second=4) if output.is_live else None
+        self._live = (
+            Live(get_renderable=self.render, console=output.talk, refresh_per_second=4) if output.is_live else None
+        )
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -72,7 +74,9 @@ class View:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live:
             self._live.stop()
 
@@ -110,8 +114,14 @@ class SearchView(View):
         improved = better is not None and better is not self.best
         self.best = better
         if trial.elapsed < time.monotonic() - self.begin:  # it was run just now, not replayed
-            shown = f"{self.metric} {metric(self.metric, trial.metrics[self.metric])}" if trial.ok else f"failed: {trial.error}"
-            self.plain(f"trial {trial.trial}: {shown}{'  (best so far)' if improved else ''}; {self._status()}", not trial.ok)
+            shown = (
+                f"{self.metric} {metric(self.metric, trial.metrics[self.metric])}"
+                if trial.ok
+                else f"failed: {trial.error}"
+            )
+            self.plain(
+                f"trial {trial.trial}: {shown}{'  (best so far)' if improved else ''}; {self._status()}", not trial.ok
+            )
         else:
             self.begin_elapsed = trial.elapsed
 
@@ -249,10 +259,11 @@ def export_table(document: dict[str, Any]) -> RenderableType:
 
 
 def plan_table(document: dict[str, Any]) -> RenderableType:
+    share, workers = f"{100 * document['feasible_share']:.3g} %", document["workers"]
     rows = {
-        "space": f"{document['space_size']:.3g} genotypes, {100 * document['feasible_share']:.3g} % meet the constraints",
+        "space": f"{document['space_size']:.3g} genotypes, {share} of random ones meet the constraints",
         "one evaluation": duration(document["seconds_per_trial"]),
-        "whole search": f"{duration(document['seconds'])}, about {document['trials']} trials, {document['workers']} workers",
+        "whole search": f"{duration(document['seconds'])}, about {document['trials']} trials, {workers} workers",
         "memory": f"{count(document['memory_bytes'])}B",
         "disk": f"{count(document['bytes'])}B",
     }
@@ -266,5 +277,3 @@ def presets_table() -> RenderableType:
         first = preset_path(name).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         table.add_row(name, spec.data.name, spec.strategy.name, first)
     return table
-
-

@@ -68,12 +68,20 @@ class Spec(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     data: DataConfig = DataConfig()
     space: Annotated[ComponentConfig, Section(SPACES)] = Field(default={"name": "nano"}, validate_default=True)
-    strategy: Annotated[ComponentConfig, Section(STRATEGIES)] = Field(default={"name": "evolution"}, validate_default=True)
-    evaluator: Annotated[ComponentConfig, Section(EVALUATORS)] = Field(default={"name": "training"}, validate_default=True)
-    objectives: Annotated[dict[str, Literal["maximize", "minimize"]], Field(min_length=1)] = {"val_accuracy": "maximize"}
+    strategy: Annotated[ComponentConfig, Section(STRATEGIES)] = Field(
+        default={"name": "evolution"}, validate_default=True
+    )
+    evaluator: Annotated[ComponentConfig, Section(EVALUATORS)] = Field(
+        default={"name": "training"}, validate_default=True
+    )
+    objectives: Annotated[dict[str, Literal["maximize", "minimize"]], Field(min_length=1)] = {
+        "val_accuracy": "maximize"
+    }
     constraints: dict[str, Annotated[float, Field(gt=0)]] = {}
     budget: Budget
-    executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(default={"name": "processes"}, validate_default=True)
+    executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(
+        default={"name": "processes"}, validate_default=True
+    )
     train: TrainConfig = TrainConfig()
 
     @model_validator(mode="after")
@@ -197,13 +205,15 @@ def _read(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SpecError(f"spec {path} is not text in UTF-8; a spec is a YAML file (nanonas presets NAME prints one)") from None
+        raise SpecError(
+            f"spec {path} is not text in UTF-8; a spec is a YAML file (nanonas presets NAME prints one)"
+        ) from None
 
 
 def _parse(text: str, name: str) -> tuple[yaml.Node | None, dict[str, Any]]:
     try:
         node = yaml.compose(text, Loader=_Loader)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+        content = yaml.load(text, Loader=_Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -222,7 +232,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     if not equals or not all(parts):
         raise SpecError(f"--set {override!r} is not KEY=VALUE; for example --set strategy.population_size=12")
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+        value = yaml.load(text, Loader=_Loader)  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError):
         raise SpecError(f"--set {override!r}: the value is not YAML; quote it, e.g. --set 'name=\"a: b\"'") from None
     for part in parts[:-1]:
@@ -287,4 +297,3 @@ def _mark(node: yaml.Node | None, path: Sequence[str]) -> yaml.Mark | None:
             node = node.value[int(part)]
             mark = node.start_mark
     return mark
-

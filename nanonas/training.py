@@ -98,7 +98,9 @@ class Images:
             .permute(0, 2, 3, 1)
             for rows in self.rows.split(1000)
         ]
-        return Images(torch.cat(parts), torch.arange(len(self), device=self.rows.device), self.labels, self.mean, self.std)
+        return Images(
+            torch.cat(parts), torch.arange(len(self), device=self.rows.device), self.labels, self.mean, self.std
+        )
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """(N, H, W, C) uint8 → (N, C, H, W) float32 in channels_last: (pixel / 255 − mean) / std."""
@@ -161,7 +163,7 @@ class Trainer:
         self.device = images.pixels.device
         self.network = network.to(self.device)
         if self.device.type != "mps":
-            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.network = self.network.to(memory_format=torch.channels_last)
         self.images, self.recipe, self.flip, self.seed = images, recipe, flip, seed
         self.batch_size = min(recipe.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
@@ -224,11 +226,10 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Weights and momentum by name, for a file without code; progress travels beside it."""
-        names = {parameter: name for name, parameter in self.network.named_parameters()}
         momentum = {
-            f"momentum.{names[parameter]}": state["momentum_buffer"]
-            for parameter, state in self.optimizer.state.items()
-            if state.get("momentum_buffer") is not None
+            f"momentum.{name}": self.optimizer.state[parameter]["momentum_buffer"]
+            for name, parameter in self.network.named_parameters()
+            if parameter in self.optimizer.state
         }
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()} | momentum
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -263,4 +264,6 @@ def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
 def out_of_memory(error: BaseException) -> bool:
     """Torch says so on CUDA by type, on the CPU only in words."""
     kinds: tuple[Any, ...] = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or (isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error))
+    return isinstance(error, kinds) or (
+        isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error)
+    )

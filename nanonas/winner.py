@@ -230,5 +230,3 @@ def count_test_look(run: Path, command: str) -> None:
 def test_looks(run: Path) -> int:
     path = run / "test_looks.jsonl"
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-
-

@@ -42,8 +42,9 @@ class Training(Evaluator):
         self.config = config
         self.seed = spec.seed
         self.device_name = spec.device
-        self.data = load_dataset(spec.data, say)
-        self.task = Task(self.data.channels, self.data.height, self.data.width, len(self.data.classes))
+        self.data = data = load_dataset(spec.data, say)
+        self.flip = data.flip
+        self.task = Task(data.channels, data.height, data.width, len(data.classes))
         self.validation_fraction = spec.data.validation_fraction
         self._images = lru_cache(maxsize=4)(self._load)
 
@@ -65,7 +66,7 @@ class Training(Evaluator):
         recipe = self.config.model_copy(update={"epochs": int(fidelity["epochs"])})
         with threads(1), seeded(seed):  # one thread: bit for bit the same in any worker
             try:
-                trainer = Trainer(space.build(genotype, self.task), train, recipe, self.data.flip, seed)
+                trainer = Trainer(space.build(genotype, self.task), train, recipe, self.flip, seed)
                 while not trainer.done:
                     trainer.run_epoch()
                 seconds = time.perf_counter() - start

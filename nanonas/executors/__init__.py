@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 from pydantic import Field
 
 from ..config import ComponentConfig
-from ..genotype import Genotype
 from ..registry import Registry, import_modules
 from ..trial import Fidelity
 
@@ -43,7 +42,9 @@ class ExecutorConfig(ComponentConfig):
     """What every executor takes, so that `--set executor.name=…` moves a search without any other edit."""
 
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    lookahead: Annotated[int, Field(ge=1, le=10_000, description="trial i is chosen knowing trials 0 … i − lookahead")] = 4
+    lookahead: Annotated[
+        int, Field(ge=1, le=10_000, description="trial i is chosen knowing trials 0 … i − lookahead")
+    ] = 4
     timeout_seconds: Annotated[float, Field(gt=0)] | None = None
 
 

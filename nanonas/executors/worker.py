@@ -22,6 +22,8 @@ class Worker:
     def run(self, job: Job) -> Outcome:
         """A candidate that cannot be scored is an outcome; any other exception is a bug, and goes up."""
         try:
-            return Outcome(dict(self.evaluator.evaluate(self.space, self.space.parse(job.genotype), job.fidelity, job.seed)))
+            return Outcome(
+                dict(self.evaluator.evaluate(self.space, self.space.parse(job.genotype), job.fidelity, job.seed))
+            )
         except EvaluationError as error:
             return Outcome({}, str(error))

@@ -37,7 +37,7 @@ class Exporter(ABC):
 
     @abstractmethod
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
-        """Writes a network that is in evaluation mode on the CPU; `example` is a batch of 2 or more, batch stays free."""
+        """Writes a network in evaluation mode on the CPU; `example` is a batch of 2 or more, the batch stays free."""
 
     @abstractmethod
     def read(self, path: Path) -> ModelFile:

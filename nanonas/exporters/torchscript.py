@@ -36,7 +36,9 @@ class TorchScript(Exporter):
                 warnings.simplefilter("ignore")
                 module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
         except (RuntimeError, ValueError, OSError) as error:
-            raise ExportError(f"{path} is no TorchScript model that can be loaded: {str(error).splitlines()[0]:.200}") from None
+            raise ExportError(
+                f"{path} is no TorchScript model that can be loaded: {str(error).splitlines()[0]:.200}"
+            ) from None
 
         def run(images: "np.ndarray") -> "np.ndarray":
             with torch.inference_mode():

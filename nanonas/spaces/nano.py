@@ -78,7 +78,11 @@ class Nano(SearchSpace):
 
     def _stage_choices(self, stage: int) -> list[Choice]:
         edges = [Choice(f"stage{stage}.edge{a}-{b}", self.config.operations) for a, b in EDGES]
-        return [Choice(f"stage{stage}.cells", self.config.cells), Choice(f"stage{stage}.residual", (False, True)), *edges]
+        return [
+            Choice(f"stage{stage}.cells", self.config.cells),
+            Choice(f"stage{stage}.residual", (False, True)),
+            *edges,
+        ]
 
     def format(self, values: Sequence[Value]) -> str:
         return "/".join([f"w{values[0]}", *(_format_stage(stage) for stage in _stages(values))])
@@ -149,7 +153,9 @@ class Nano(SearchSpace):
                     if node == target and OPERATIONS[str(operation)].role != "zero"
                 ]
                 for i, edge in enumerate(into):
-                    lines.append(f"    {edge:<24} {'─>' if i == 0 else ' +'} {_node(target) if i == 0 else ''}".rstrip())
+                    lines.append(
+                        f"    {edge:<24} {'─>' if i == 0 else ' +'} {_node(target) if i == 0 else ''}".rstrip()
+                    )
         return "\n".join([*lines, "head    global average pooling, classifier"])
 
     def _blocks(self, genotype: Genotype, task: Task) -> list[Sequence[Layer] | tuple[Graph, int]]:
@@ -200,7 +206,9 @@ def _stages(values: Sequence[Value]) -> list[tuple[Value, ...]]:
 
 def _format_stage(stage: Sequence[Value]) -> str:
     cells, residual, *edges = stage
-    into = [[str(op) for (_, target), op in zip(EDGES, edges, strict=True) if target == node] for node in range(1, NODES)]
+    into = [
+        [str(op) for (_, target), op in zip(EDGES, edges, strict=True) if target == node] for node in range(1, NODES)
+    ]
     return f"x{cells}{'r' if residual else ''}:" + "+".join(map(",".join, into))
 
 

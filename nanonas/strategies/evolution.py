@@ -23,15 +23,21 @@ class RegularizedEvolution(Strategy):
 
     class Config(ComponentConfig):
         name: Literal["evolution"] = "evolution"
-        population_size: Annotated[int, Field(ge=2, description="how many trials may be parents; as many are random at first")] = 24
+        population_size: Annotated[
+            int, Field(ge=2, description="how many trials may be parents; as many are random at first")
+        ] = 24
         sample_size: Annotated[int, Field(ge=1, description="how many compete to be the parent")] = 6
         mutations: Annotated[int, Field(ge=1, le=20, description="choices that change in a child")] = 1
-        crossover_probability: Annotated[float, Field(ge=0, le=1, description="share of children with two parents")] = 0.0
+        crossover_probability: Annotated[float, Field(ge=0, le=1, description="share of children with two parents")] = (
+            0.0
+        )
 
         @model_validator(mode="after")
         def _sample_fits(self) -> Self:
             if self.sample_size > self.population_size:
-                raise ValueError(f"sample_size {self.sample_size} is larger than population_size {self.population_size}")
+                raise ValueError(
+                    f"sample_size {self.sample_size} is larger than population_size {self.population_size}"
+                )
             return self
 
     def __init__(self, config: Config, space: SearchSpace, objectives: Objectives) -> None:
