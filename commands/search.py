@@ -33,10 +33,9 @@ def search(
       nanonas search --preset cifar10-evo --set data.name=folder --set data.root=photos --set budget.minutes=20
     """
     from nanonas import report
-    from nanonas.engine import default_run
     from nanonas.engine import search as trials_of
-    from nanonas.journal import read_json
     from nanonas.output import Output
+    from nanonas.run_directory import default_run, read_json
     from nanonas.spec import load_spec
 
     output = Output(json, quiet)

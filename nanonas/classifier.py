@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .data import DataConfig
 from .errors import RunError, SpecError
 from .genotype import Genotype
-from .journal import existing_run, write_json
+from .run_directory import existing_run, write_json
 from .space import SearchSpace, Task
 from .spaces import SPACES
 
@@ -82,17 +82,16 @@ class Classifier(nn.Module):
         return [(self.classes[i], p) for i, p in zip(best.tolist(), probabilities.tolist(), strict=True)]
 
     def _pixels(self, image: Any) -> np.ndarray:
-        from PIL import Image, ImageOps
+        from PIL import Image
+
+        from .image_folder import decode, pixels_of
 
         channels, height, width = self.card.input_size
+        if isinstance(image, str | Path):
+            return decode(str(image), (height, width, channels))
         if isinstance(image, np.ndarray):
             image = Image.fromarray(image.squeeze(-1) if image.shape[-1:] == (1,) else image)
-        elif not isinstance(image, Image.Image):
-            image = ImageOps.exif_transpose(Image.open(image))
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(height, width, channels)
+        return pixels_of(image, (height, width, channels))
 
 
 def save_model(run: Path, classifier: Classifier) -> None:

@@ -22,10 +22,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from .engine import run_spec
 from .errors import RunError
-from .journal import SCHEMA_VERSION, read_json
-from .spec import Spec, _flat
+from .run_directory import SCHEMA_VERSION, read_json, run_spec
+from .spec import Spec, flat
 from .statistics import cells, mean_and_interval, pairwise, sentence, verdict
 
 MEASURES = ("test_accuracy", "val_accuracy", "params", "macs", "latency_ms")
@@ -177,7 +176,7 @@ def _read(path: Path, model: type[R]) -> R | None:
 def _identity(spec: Spec, trained: Spec) -> dict[str, Any]:
     content = spec.model_dump(mode="json", exclude={"name", "seed", "device"})
     content["executor"] = {"lookahead": spec.executor.lookahead}
-    return _flat(
+    return flat(
         content | {"data": trained.data.model_dump(mode="json"), "train": trained.train.model_dump(mode="json")}
     )
 
@@ -206,7 +205,7 @@ def _commands(path: Path, spec: Spec, train: _Train | None, other: bool) -> list
     again = named.with_name(f"{named.name}-again")
     commands = [_search_command(path, again)]
     if train:
-        before, after = (_flat(one.model_dump(mode="json")) for one in (spec, train.spec))
+        before, after = (flat(one.model_dump(mode="json")) for one in (spec, train.spec))
         words = ["--genotype", train.genotype] if other else []
         for key in after:
             if key.split(".")[0] in ("seed", "train", "data") and after[key] != before.get(key):

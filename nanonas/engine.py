@@ -4,21 +4,20 @@ import hashlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from .environment import environment
 from .errors import RunError, SpecError
 from .evaluators import EVALUATORS, Evaluator
 from .executors import EXECUTORS, Executor, Job, Outcome, Pending
 from .genotype import Genotype
-from .journal import Journal, document, existing_run, locked, log, read_json, write_json, write_text
-from .pareto import front, scores
+from .journal import Journal
+from .results import summary
+from .run_directory import begin, check_target, default_run, locked, log, write_json
 from .space import SearchSpace
 from .spaces import SPACES
-from .spec import Spec, differences, load_spec
+from .spec import Spec
 from .strategies import STRATEGIES, Strategy
 from .trial import Fidelity, Line, Proposal, Trial, fidelity_key
 
@@ -46,13 +45,15 @@ def search(
     evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, say)
     space: SearchSpace = SPACES[spec.space.name](spec.space)
     check_constraints(spec, space, evaluator)
-    resumed = _prepare(run, spec, evaluator, say)
+    check_target(run)
+    run.mkdir(parents=True, exist_ok=True)
 
     def tell_all(text: str) -> None:
         say(text)
         log(run, text)
 
     with locked(run):
+        begin(run, spec, evaluator.data, tell_all)
         journal = Journal(run / "trials.jsonl")
         strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, space, spec.objectives)
         with closing(EXECUTORS[spec.executor.name](spec.executor, spec)) as executor:
@@ -61,7 +62,7 @@ def search(
                     f"warning: {executor.workers} workers, but a lookahead of {spec.executor.lookahead} keeps only as "
                     "many busy; see executor.lookahead"
                 )
-            log(run, f"search {'continued' if resumed else 'started'} at trial {len(journal.lines)}")
+            log(run, f"search starts at trial {len(journal.lines)}")
             loop = _Loop(spec, space, strategy, evaluator, executor, journal)
             for trial in loop:
                 if trial.trial >= len(journal.lines):
@@ -72,7 +73,7 @@ def search(
                 yield trial
             if loop.exhausted:
                 tell_all(f"the space is exhausted: {MAX_REJECTIONS:,} proposals in a row brought nothing new")
-        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, evaluator))
+        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats))
         log(run, f"search ended after {len(loop.trials)} trials")
 
 
@@ -209,112 +210,3 @@ def check_constraints(spec: Spec, space: SearchSpace, evaluator: Evaluator) -> N
                 f"no architecture of {spec.space.name} has at most {bound:,.0f} {name}; the smallest has {least:,.0f} "
                 f"({smallest}): set constraints.{name} to at least that"
             )
-
-
-def default_run(spec: Spec) -> Path:
-    return Path("runs") / f"{spec.name}-seed{spec.seed}"
-
-
-def run_spec(run: Path) -> Spec:
-    """The spec of an existing run directory."""
-    return load_spec(existing_run(run) / "spec.yaml")
-
-
-def _prepare(run: Path, spec: Spec, evaluator: Evaluator, say: Callable[[str], None]) -> bool:
-    """Makes the run directory, or checks that it is one of this spec and these data; whether it existed."""
-    now = environment()
-    if evaluator.data is not None:
-        now["data"] = {"name": evaluator.data.name, "fingerprint": evaluator.data.fingerprint}
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        changed = differences(run_spec(run), spec)
-        if changed:
-            raise RunError(f"{run} holds a run of another spec ({'; '.join(changed[:5])}); choose another --out")
-        before = read_json(run / "environment.json")
-        if before.get("data") != now.get("data"):
-            raise RunError(
-                f"{run} was searched on other data: data.root holds another data set now; choose another --out"
-            )
-        if before.get("torch") != now["torch"]:
-            say(f"warning: {run} was begun with torch {before.get('torch')}, this is {now['torch']}: scores may differ")
-        write_text(run / "spec.yaml", spec.text())
-        return True
-    run.mkdir(parents=True, exist_ok=True)
-    write_json(run / "environment.json", now)
-    write_text(run / "spec.yaml", spec.text())  # last: with it, a directory is a run
-    return False
-
-
-def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:
-    """The best by the first objective, of those at the highest fidelity that was reached; the earliest of equals."""
-    done = [trial for trial in trials if trial.ok]
-    if not done:
-        return None
-    highest = max(_cost(trial.fidelity) for trial in done)
-    done = [trial for trial in done if _cost(trial.fidelity) == highest]
-    return max(done, key=lambda trial: (scores(trial.metrics, spec.objectives), -trial.trial))
-
-
-def _cost(fidelity: Fidelity) -> float:
-    cost = 1.0
-    for value in fidelity.values():
-        cost *= value
-    return cost
-
-
-def read_trials(run: Path, space: SearchSpace) -> list[Trial]:
-    """The trials of a run directory, without running anything."""
-    return [
-        Trial(
-            line.trial,
-            space.parse(line.genotype),
-            line.fidelity,
-            line.parent,
-            line.status,
-            line.metrics,
-            line.error,
-            line.seed,
-            line.elapsed,
-        )
-        for line in Journal(run / "trials.jsonl").lines
-    ]
-
-
-def summary(run: Path, spec: Spec, trials: Sequence[Trial], cached: int, evaluator: Evaluator) -> dict[str, Any]:
-    """The content of search.json."""
-    best = best_trial(trials, spec)
-    failed = sum(not trial.ok for trial in trials)
-    return document(
-        "search",
-        run,
-        name=spec.name,
-        seed=spec.seed,
-        spec=spec.model_dump(mode="json"),
-        best=_entry(best) if best else None,
-        front=[_entry(trial) for trial in front(trials, spec.objectives)],
-        trials=len(trials),
-        evaluated=len(trials) - failed,
-        cached=cached,
-        failed=failed,
-        seconds=trials[-1].elapsed if trials else 0.0,
-        random=_random_sample(trials, spec),
-        environment=read_json(run / "environment.json"),
-    )
-
-
-def _entry(trial: Trial) -> dict[str, Any]:
-    return {"trial": trial.trial, "genotype": str(trial.genotype), "metrics": dict(trial.metrics)}
-
-
-def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
-    """What random sampling reached inside this search: its trials without a parent. Not an equal-budget arm."""
-    metric, way = next(iter(spec.objectives.items()))
-    drawn = [trial.metrics[metric] for trial in trials if trial.ok and trial.parent is None]
-    if not drawn:
-        return {"n": 0, "equal_budget": False}
-    return {
-        "n": len(drawn),
-        "equal_budget": len(drawn) == sum(trial.ok for trial in trials),
-        "metric": metric,
-        "mean": sum(drawn) / len(drawn),
-        "best": max(drawn) if way == "maximize" else min(drawn),
-    }

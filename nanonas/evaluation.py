@@ -15,8 +15,8 @@ from .data import DataConfig, Dataset, load_dataset
 from .environment import environment
 from .errors import DataError, ExportError, NanonasError, RunError
 from .exporters import EXPORTERS, Exporter, ModelFile
-from .journal import document, locked, log, read_json, write_json
 from .profile import latency_ms
+from .run_directory import document, locked, log, read_json, write_json
 from .spec import override_data
 from .training import threads
 from .winner import count_test_look, test_looks

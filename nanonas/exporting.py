@@ -13,8 +13,8 @@ from .classifier import Classifier, load_model
 from .data import load_dataset
 from .errors import ExportError
 from .exporters import EXPORTERS, Exporter
-from .journal import document, locked, log, read_json, write_json
 from .profile import latency_ms
+from .run_directory import document, locked, log, read_json, write_json
 from .training import threads
 
 PARITY_IMAGES = 256

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RunError
-from .journal import Journal, write_text
+from .journal import Journal
+from .run_directory import write_text
 from .statistics import cells, count, sentence
 from .trial import Line
 

@@ -55,17 +55,28 @@ class FolderImages:
         return images
 
     def _decode(self, path: str) -> Pixels:
-        height, width, channels = self.shape
-        with _opened(path) as image:
-            if self.resize:
-                image.draft(None, (2 * width, 2 * height))  # a JPEG is decoded at half, a quarter … of its size
-            image = _flat(_upright(image), "L" if channels == 1 else "RGB")
-            if self.resize and image.size != (width, height):
-                image = image.resize((width, height), 2)  # bilinear, which Pillow antialiases
-            pixels = np.asarray(image).reshape(image.height, image.width, channels)
-            if pixels.shape != self.shape:
-                raise DataError(f"{path} is {image.width}×{image.height}, not {width}×{height}; set data.image_size")
-            return pixels
+        pixels = decode(path, self.shape, self.resize)
+        if pixels.shape != self.shape:
+            sizes = [f"{width}×{height}" for height, width, _ in (pixels.shape, self.shape)]
+            raise DataError(f"{path} is {sizes[0]}, not {sizes[1]}; set data.image_size")
+        return pixels
+
+
+def decode(path: str, shape: tuple[int, int, int], resize: bool = True) -> Pixels:
+    """An image file as pixels; raises DataError, with the path, when it cannot be decoded."""
+    with _strict_about_bombs(), _opened(path) as image:
+        return pixels_of(image, shape, resize)
+
+
+def pixels_of(image: "Image.Image", shape: tuple[int, int, int], resize: bool = True) -> Pixels:
+    """An image of any mode and size as (H, W, C) uint8, upright; resized to `shape` unless told otherwise."""
+    height, width, channels = shape
+    if resize:
+        image.draft(None, (2 * width, 2 * height))  # a JPEG is decoded at half, a quarter … of its size
+    image = _flat(_upright(image), "L" if channels == 1 else "RGB")
+    if resize and image.size != (width, height):
+        image = image.resize((width, height), 2)  # bilinear, which Pillow antialiases
+    return np.asarray(image).reshape(image.height, image.width, channels)
 
 
 @dataclass(frozen=True)

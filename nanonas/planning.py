@@ -10,7 +10,7 @@ from .environment import cores
 from .errors import EvaluationError, SpecError
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS
-from .journal import SCHEMA_VERSION
+from .run_directory import SCHEMA_VERSION
 from .spaces import SPACES
 from .spec import Spec
 

@@ -1,5 +1,6 @@
 """Recipe: how a network is trained, in the search and at the end."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -26,3 +27,12 @@ class Recipe(Config):
     translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125
     flip: Annotated[bool, Field(description="mirror half of the images, unless the data set forbids it")] = True
     cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole")] = 0.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: fraction from 0 to 1, the epochs done, and the record of the last finished one."""
+
+    fraction: float
+    epoch: int
+    record: dict[str, float] | None = None

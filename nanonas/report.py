@@ -12,13 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .engine import best_trial
 from .output import Output
 from .pareto import scores
+from .recipe import Progress
+from .results import best_trial
 from .spaces import SPACES
 from .spec import Spec, load_spec, preset_names, preset_path
 from .trial import Trial
-from .winner import Progress
 
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
 BEST_SHOWN = 5

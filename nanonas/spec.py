@@ -163,7 +163,7 @@ def override_data(data: DataConfig, overrides: Sequence[str]) -> DataConfig:
 
 def differences(old: Spec, new: Spec) -> list[str]:
     """What forbids to go on with `old` as `new`, as `key: old, new`; budget and executor may change, lookahead not."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     return [
         f"{key}: {before.get(key)!r} there, {after.get(key)!r} here"
         for key in dict.fromkeys([*before, *after])
@@ -172,11 +172,12 @@ def differences(old: Spec, new: Spec) -> list[str]:
     ]
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys."""
+    leaves: dict[str, Any] = {}
     for key, value in content.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
-    return flat
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+    return leaves
 
 
 class _Loader(yaml.SafeLoader):

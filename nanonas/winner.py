@@ -4,7 +4,6 @@ import copy
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,29 @@ import torch
 
 from .classifier import Classifier, load_tensors, make_card, save_model, save_tensors
 from .data import Dataset, load_dataset
-from .engine import best_trial, check_genotype, read_trials, run_spec, training_seed
+from .engine import check_genotype, training_seed
 from .environment import environment
 from .errors import RunError
 from .genotype import Genotype
-from .journal import document, locked, log, read_json, write_json, write_text
+from .recipe import Progress
+from .results import best_trial, read_trials
+from .run_directory import (
+    check_data,
+    data_environment,
+    document,
+    locked,
+    log,
+    read_json,
+    run_spec,
+    write_json,
+    write_text,
+)
 from .space import Task
 from .spaces import SPACES
 from .spec import Spec, override_spec
 from .training import Images, Trainer, predict, score, seeded, select_device
 
 CALIBRATION_STEPS = 6
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands: fraction from 0 to 1, the epochs done, and the record of the last finished one."""
-
-    fraction: float
-    epoch: int
-    record: dict[str, float] | None = None
 
 
 def train(
@@ -55,11 +57,17 @@ def train(
     space = SPACES[spec.space.name](spec.space)
     chosen = space.parse(genotype) if genotype else _winner(run, spec)
     check_genotype(chosen, space)
-    _prepare(run, target, spec, chosen)
+    _check_target(run, target, spec, chosen)
     if (target / "train.json").exists():
         return read_json(target / "train.json")
+    dataset = load_dataset(spec.data, say)
+    if target == run or spec.data == run_spec(run).data:
+        check_data(run, dataset)
+    target.mkdir(parents=True, exist_ok=True)
     with locked(target):
-        dataset = load_dataset(spec.data, say)
+        if not (target / "spec.yaml").exists():
+            write_text(target / "spec.yaml", spec.text())
+            write_json(target / "environment.json", environment() | data_environment(dataset))
         return _Training(target, spec, chosen, dataset, say, on_progress).result()
 
 
@@ -76,19 +84,14 @@ def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
     return {"genotype": str(genotype), **{key: content[key] for key in ("seed", "device", "data", "space", "train")}}
 
 
-def _prepare(run: Path, target: Path, spec: Spec, genotype: Genotype) -> None:
-    if target.exists() and not target.is_dir():
-        raise RunError(f"{target} is a file; choose another --out")
-    if target != run and not (target / "spec.yaml").exists():
-        if target.exists() and any(target.iterdir()):
-            raise RunError(f"{target} exists and is not a run directory; choose another --out")
-        target.mkdir(parents=True, exist_ok=True)
-        write_json(target / "environment.json", environment())
-        write_text(target / "spec.yaml", spec.text())
+def _check_target(run: Path, target: Path, spec: Spec, genotype: Genotype) -> None:
+    """Raises RunError when the target is no run directory, or holds another training than the wanted one."""
+    is_run = (target / "spec.yaml").is_file()
+    if target.exists() and not is_run and (not target.is_dir() or any(target.iterdir())):
+        raise RunError(f"{target} exists and is not a run directory; choose another --out")
     if (target / "train.json").exists():
-        done = read_json(target / "train.json")
-        wanted = _request(spec, genotype)
-        changed = [key for key in wanted if done.get("request", {}).get(key) != wanted[key]]
+        done, wanted = read_json(target / "train.json").get("request"), _request(spec, genotype)
+        changed = [key for key in wanted if not isinstance(done, dict) or done.get(key) != wanted[key]]
         if changed:
             raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
 
