@@ -21,7 +21,8 @@ from .spec import Spec
 from .strategies import STRATEGIES, Strategy
 from .trial import Fidelity, Line, Proposal, Trial, fidelity_key
 
-MAX_REJECTIONS = 20_000  # proposals in a row that bring nothing new before a space counts as exhausted
+MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
+MAX_INFEASIBLE = 100_000  # proposals in a row that break a constraint, before a search gives up
 
 
 def search(
@@ -71,8 +72,8 @@ def search(
                         f"trial {trial.trial} {trial.status}: {trial.genotype} {trial.error or dict(trial.metrics)}",
                     )
                 yield trial
-            if loop.exhausted:
-                tell_all(f"the space is exhausted: {MAX_REJECTIONS:,} proposals in a row brought nothing new")
+            if loop.stopped:
+                tell_all(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
         write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats))
         log(run, f"search ended after {len(loop.trials)} trials")
 
@@ -97,7 +98,7 @@ class _Loop:
         self.evaluator, self.executor, self.journal = evaluator, executor, journal
         self.trials: list[Trial] = []
         self.repeats = 0
-        self.exhausted = False
+        self.stopped = ""  # why, when it was not the budget
         self._known: set[tuple[str, str]] = set()  # (canonical key, fidelity): trained once
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._start = time.monotonic()
@@ -109,7 +110,6 @@ class _Loop:
             while len(pending) < self.spec.executor.lookahead and self._may_ask(asked):
                 found = self._propose(asked)
                 if found is None:
-                    self.exhausted = True
                     break
                 proposal, repeats = found
                 seed = training_seed(self.spec.seed, self.space.canonical(proposal.genotype), proposal.fidelity)
@@ -124,7 +124,7 @@ class _Loop:
 
     def _may_ask(self, trial: int) -> bool:
         budget = self.spec.budget
-        if self.exhausted or (
+        if self.stopped or (
             budget.trials is not None and trial >= budget.trials and trial >= len(self.journal.lines)
         ):
             return False
@@ -136,13 +136,14 @@ class _Loop:
     def _propose(self, trial: int) -> tuple[Proposal, int] | None:
         """A proposal that is new, connected and within the constraints, and how many were not new; None at the end."""
         rng = random.Random(f"{self.spec.seed}/{trial}")
-        repeats = 0
-        for _ in range(MAX_REJECTIONS):
+        repeats = infeasible = 0
+        while repeats < MAX_REPEATS and infeasible < MAX_INFEASIBLE:
             proposal = self.strategy.ask(trial, rng)
             proposal = Proposal(
                 proposal.genotype, dict(self.evaluator.fidelity) | dict(proposal.fidelity), proposal.parent
             )
             if not is_feasible(proposal.genotype, self.space, self.evaluator, self.spec):
+                infeasible += 1
                 continue
             key = (self.space.canonical(proposal.genotype), fidelity_key(proposal.fidelity))
             if key in self._known:
@@ -152,6 +153,8 @@ class _Loop:
             self.repeats += repeats
             return proposal, repeats
         self.repeats += repeats
+        what = f"{repeats:,} architectures known already and {infeasible:,} outside the constraints"
+        self.stopped = f"the space is exhausted, the last proposals were {what}"
         return None
 
     def _start_trial(self, trial: int, proposal: Proposal, seed: int) -> Line | Pending:

@@ -7,6 +7,8 @@ sum of operation outputs; summing an identity contracts it, summing nothing is z
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 Sum = tuple[tuple[int, int], ...]  # sorted (node, multiplicity) pairs; () is zero
 INPUT: Sum = ((0, 1),)
@@ -29,6 +31,10 @@ class Graph:
     output: Sum
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         names = ["x", *(f"n{i}" for i in range(1, len(self.nodes) + 1))]
 
         def text(value: Sum) -> str:
@@ -106,8 +112,8 @@ def _orders(nodes: dict[int, tuple[str, Sum]], output: Sum) -> Iterator[list[int
             signature = {
                 node: (
                     colour[node],
-                    sorted((colour[source], times) for source, times in value),
-                    sorted((colour[user], times) for user, times in users[node]),
+                    tuple(sorted((colour[source], times) for source, times in value)),
+                    tuple(sorted((colour[user], times) for user, times in users[node])),
                 )
                 for node, (_, value) in nodes.items()
             }
@@ -134,10 +140,6 @@ def _orders(nodes: dict[int, tuple[str, Sum]], output: Sum) -> Iterator[list[int
     yield from leafs({0: -1, **_ranks(start)})
 
 
-def _ranks(signature: Mapping[int, tuple[object, ...]]) -> dict[int, int]:
-    rank = {value: i for i, value in enumerate(sorted({_frozen(s) for s in signature.values()}))}  # type: ignore[type-var]
-    return {node: rank[_frozen(s)] for node, s in signature.items()}
-
-
-def _frozen(value: object) -> object:
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+def _ranks(signature: Mapping[int, tuple[Any, ...]]) -> dict[int, int]:
+    rank = {value: i for i, value in enumerate(sorted(set(signature.values())))}
+    return {node: rank[value] for node, value in signature.items()}

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import fakes  # noqa: F401  # registers itself
 import pytest
 
 
@@ -12,3 +13,18 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _cache_of_the_session(session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's own cache; data sets are decoded once a session."""
     monkeypatch.setenv("NANONAS_CACHE", str(session_cache))
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Path:
+    """A run directory with a finished search and a trained winner on digits; tests that change it copy it first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NANONAS_CACHE", str(session_cache))
+        from nanonas import load_spec, search, train
+
+        run = tmp_path_factory.mktemp("trained") / "run"
+        small = ["space.widths=[8]", "space.cells=[1]", "evaluator.epochs=1", "budget.trials=2", "train.epochs=2"]
+        spec = load_spec("digits-evo", [*small, "executor.name=inline", "device=cpu", "seed=3"])
+        assert len(list(search(spec, run))) == 2
+        train(run)
+    return run

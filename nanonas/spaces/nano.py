@@ -160,11 +160,10 @@ class Nano(SearchSpace):
 
     def _blocks(self, genotype: Genotype, task: Task) -> list[Sequence[Layer] | tuple[Graph, int]]:
         width = int(genotype.values[0])
-        stem: list[Layer] = [Conv(task.channels, width, 3), BatchNorm(width)]
-        side = max(task.height, task.width)
-        while side > STEM_PIXELS:
-            side = -(-side // 2)
-            stem += [relu(), Conv(width, width, 3, stride=2), BatchNorm(width)]
+        side, stride = max(task.height, task.width), 2 if max(task.height, task.width) > STEM_PIXELS else 1
+        stem: list[Layer] = [Conv(task.channels, width, 3, stride), BatchNorm(width)]
+        while (side := -(-side // stride)) > STEM_PIXELS:
+            stem += [relu(), Conv(width, width, 3, stride), BatchNorm(width)]
         blocks: list[Sequence[Layer] | tuple[Graph, int]] = [stem]
         widths = [width * 2**stage for stage in range(STAGES)]
         for i, graph in enumerate(self._graphs(genotype)):

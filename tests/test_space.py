@@ -1,0 +1,262 @@
+"""Contracts that every registered space keeps, and what is particular to `nano`."""
+
+import random
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanonas.errors import SpecError
+from nanonas.operations import OPERATIONS
+from nanonas.space import SearchSpace, Task
+from nanonas.spaces import SPACES
+
+TASK = Task(3, 32, 32, 10)
+SEEDS = st.integers(0, 2**32)
+
+
+def make(name: str) -> SearchSpace:
+    return SPACES[name](SPACES[name].Config())
+
+
+@pytest.fixture(params=list(SPACES))
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    return make(request.param)
+
+
+@pytest.mark.parametrize("name", list(SPACES))
+@given(seed=SEEDS)
+@settings(max_examples=50, deadline=None)
+def test_text_round_trips(name: str, seed: int) -> None:
+    space = make(name)
+    genotype = space.sample(random.Random(seed))
+    parsed = space.parse(str(genotype))
+    assert parsed == genotype
+    assert parsed.values == genotype.values
+    assert len(str(genotype).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", list(SPACES))
+@given(seed=SEEDS)
+@settings(max_examples=50, deadline=None)
+def test_operators_stay_inside_the_space(name: str, seed: int) -> None:
+    space, rng = make(name), random.Random(seed)
+    first, second = space.sample(rng), space.sample(rng)
+    child = space.mutate(first, rng)
+    assert sum(a != b for a, b in zip(child.values, first.values, strict=True)) == 1
+    crossed = space.crossover(first, second, rng)
+    assert all(v in (a, b) for v, a, b in zip(crossed.values, first.values, second.values, strict=True))
+    for genotype in (child, crossed):
+        assert space.parse(str(genotype)) == genotype
+
+
+def test_neighbours_differ_in_one_choice_and_are_all_there(space: SearchSpace) -> None:
+    genotype = space.sample(random.Random(0))
+    neighbours = list(space.neighbours(genotype))
+    assert len(set(neighbours)) == len(neighbours) == sum(len(choice.options) - 1 for choice in space.choices)
+    for neighbour in neighbours:
+        assert sum(a != b for a, b in zip(neighbour.values, genotype.values, strict=True)) == 1
+
+
+def test_the_same_generator_samples_the_same(space: SearchSpace) -> None:
+    assert space.sample(random.Random(7)) == space.sample(random.Random(7))
+
+
+def test_equal_keys_have_equal_measures(space: SearchSpace) -> None:
+    rng = random.Random(1)
+    found = defaultdict(set)
+    for _ in range(100):
+        genotype = space.sample(rng)
+        for _ in range(20):  # a walk of mutations meets many spellings of the same network
+            genotype = space.mutate(genotype, rng)
+            if space.is_connected(genotype):
+                found[space.canonical(genotype)].add(tuple(space.measure(genotype, TASK).items()))
+    assert all(len(measures) == 1 for measures in found.values())
+
+
+def test_networks_are_built_as_measured(space: SearchSpace) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    rng = random.Random(2)
+    for task in (TASK, Task(1, 8, 8, 3), Task(3, 97, 65, 2)):
+        genotype = next(g for g in iter(lambda: space.sample(rng), None) if space.is_connected(g))
+        network = space.build(genotype, task).eval()
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            logits = network(torch.zeros(2, task.channels, task.height, task.width))
+        assert logits.shape == (2, task.classes)
+        measured = space.measure(genotype, task)
+        assert sum(p.numel() for p in network.parameters()) == measured["params"]
+        assert counter.get_total_flops() == 2 * 2 * measured["macs"]
+
+
+def test_equal_keys_are_the_same_function_under_the_same_seed(space: SearchSpace) -> None:
+    import torch
+
+    rng = random.Random(3)
+    pairs = 0
+    while pairs < 5:
+        first = space.sample(rng)
+        second = space.mutate(first, rng)
+        if space.canonical(first) != space.canonical(second) or not space.is_connected(first):
+            continue
+        pairs += 1
+        outputs = []
+        for genotype in (first, second):
+            torch.manual_seed(0)
+            outputs.append(space.build(genotype, Task(1, 8, 8, 3)).eval()(torch.ones(2, 1, 8, 8)))
+        assert torch.equal(*outputs)
+
+
+def test_a_drawing_names_every_live_choice(space: SearchSpace) -> None:
+    assert space.describe(space.sample(random.Random(0)))
+
+
+# ---- nano
+
+CELL = "none+none,none+skip_connect,none,none"  # the identity
+
+
+def nano(text: str) -> str:
+    space = make("nano")
+    return space.canonical(space.parse(text))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        # a residual around nothing is an identity, however often it is repeated
+        (f"w16/x1:{CELL}/x1:{CELL}/x1:{CELL}", f"w16/x3:{CELL}/x2:{CELL}/x1r:none+none,none+none,none,none"),
+        # two shallow cells are one deep cell
+        (
+            f"w16/x2:none+none,none+conv_3x3,none,none/x1:{CELL}/x1:{CELL}",
+            f"w16/x1:conv_3x3+none,none+none,conv_3x3,none/x1:{CELL}/x1:{CELL}",
+        ),
+        # also when each has a residual
+        (
+            f"w16/x2r:none+none,none+conv_3x3,none,none/x1:{CELL}/x1:{CELL}",
+            f"w16/x1:conv_3x3+skip_connect,skip_connect+skip_connect,skip_connect,conv_3x3/x1:{CELL}/x1:{CELL}",
+        ),
+        # a residual is one more identity in the sum
+        (
+            f"w16/x1r:none+none,none+none,none,none/x1:{CELL}/x1:{CELL}",
+            f"w16/x1:{CELL}/x1:{CELL}/x1:{CELL}",
+        ),
+    ],
+)
+def test_the_same_network_has_one_key(first: str, second: str) -> None:
+    assert nano(first) == nano(second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (f"w16/x1:{CELL}/x1:{CELL}/x1:{CELL}", f"w20/x1:{CELL}/x1:{CELL}/x1:{CELL}"),
+        # x is not 2x
+        (f"w16/x1:{CELL}/x1:{CELL}/x1:{CELL}", f"w16/x1r:{CELL}/x1:{CELL}/x1:{CELL}"),
+        # which stage it is matters
+        (
+            f"w16/x1:none+none,none+conv_3x3,none,none/x1:{CELL}/x1:{CELL}",
+            f"w16/x1:{CELL}/x1:none+none,none+conv_3x3,none,none/x1:{CELL}",
+        ),
+        # one convolution used twice is not two
+        (
+            f"w16/x1:conv_3x3+none,none+none,conv_1x1,none/x1:{CELL}/x1:{CELL}",
+            f"w16/x1:none+none,none+conv_3x3,none,none/x1:{CELL}/x1:{CELL}",
+        ),
+    ],
+)
+def test_different_networks_have_different_keys(first: str, second: str) -> None:
+    assert nano(first) != nano(second)
+
+
+def test_widths_reach_from_16_to_128_channels() -> None:
+    widths = make("nano").choices[0].options
+    assert min(widths) == 16
+    assert 4 * max(widths) == 128
+
+
+def test_a_million_distinct_architectures_have_50_to_247_thousand_parameters() -> None:
+    """200 distinct stages in each place, counted by parameters: 8 million products of distinct keys."""
+    space, rng = make("nano"), random.Random(0)
+    identity = f"x1:{CELL}"
+    base = space.measure(space.parse(f"w16/{identity}/{identity}/{identity}"), TASK)["params"]
+    stages: list[dict[str, int]] = [{}, {}, {}]
+    for place, found in enumerate(stages):
+        while len(found) < 200:
+            parts = [identity] * 3
+            parts[place] = str(space.sample(rng)).split("/")[place + 1]
+            genotype = space.parse("/".join(["w16", *parts]))
+            if space.is_connected(genotype):
+                found[space.canonical(genotype)] = int(space.measure(genotype, TASK)["params"] - base)
+    totals: Counter[int] = Counter({int(base): 1})
+    for found in stages:
+        sums: Counter[int] = Counter()
+        for total, times in totals.items():
+            for params in found.values():
+                sums[total + params] += times
+        totals = sums
+    assert sum(times for total, times in totals.items() if 50_000 <= total <= 247_000) >= 1_000_000
+
+
+def test_genotypes_are_safe_to_type() -> None:
+    space = make("nano")
+    for seed in range(50):
+        assert not set(str(space.sample(random.Random(seed)))) & set(" \t'\"|&;<>()$`\\*?[]#~=%!{}")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not of the form"),
+        ("w16", "is not of the form"),
+        (f"w16/x1:{CELL}/x1:{CELL}", "is not of the form"),
+        (f"w17/x1:{CELL}/x1:{CELL}/x1:{CELL}", "width cannot be 17"),
+        (f"w16/x9:{CELL}/x1:{CELL}/x1:{CELL}", "stage1.cells cannot be 9"),
+        (f"w16/x1:{CELL}/x1:{CELL}/x1:{CELL.replace('skip_connect', 'skip_conect')}", "did you mean 'skip_connect'?"),
+        (f"w16/x1:none,none+none+none,none,none/x1:{CELL}/x1:{CELL}", "x1:op+op,op+op,op,op"),
+        (f"w016/x1:{CELL}/x1:{CELL}/x1:{CELL}", "is not written as"),
+        ("w16/" * 100_000, "is not of the form"),
+    ],
+)
+def test_a_genotype_that_does_not_parse_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        make("nano").parse(text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_every_operation_can_be_an_edge() -> None:
+    space = SPACES["nano"](SPACES["nano"].Config(operations=tuple(OPERATIONS)))
+    for name in OPERATIONS:
+        cell = f"none+none,none+{name},none,none"
+        genotype = space.parse(f"w16/x1r:{cell}/x1r:{cell}/x1r:{cell}")
+        network = space.build(genotype, TASK)
+        assert sum(p.numel() for p in network.parameters()) == space.measure(genotype, TASK)["params"]
+
+
+def test_a_dead_stage_disconnects() -> None:
+    space = make("nano")
+    genotype = space.parse(f"w16/x1:{CELL}/x1:none+none,none+none,conv_3x3,none/x1:{CELL}")
+    assert not space.is_connected(genotype)
+    with pytest.raises(SpecError, match="does not connect"):
+        space.build(genotype, TASK)
+
+
+def test_large_images_are_halved_by_the_stem() -> None:
+    space = make("nano")
+    genotype = space.parse(f"w16/x1:{CELL}/x1:{CELL}/x1:{CELL}")
+    small, large = (space.measure(genotype, Task(3, side, side, 10))["macs"] for side in (64, 224))
+    assert large < 3 * small
+
+
+def test_the_smallest_is_smaller_than_any_sample() -> None:
+    space = make("nano")
+
+    def params(genotype: object) -> float:
+        return space.measure(genotype, TASK)["params"]  # type: ignore[arg-type]
+
+    least = params(space.smallest(params))
+    assert least <= min(params(space.sample(random.Random(seed))) for seed in range(200))
