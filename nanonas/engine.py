@@ -124,9 +124,7 @@ class _Loop:
 
     def _may_ask(self, trial: int) -> bool:
         budget = self.spec.budget
-        if self.stopped or (
-            budget.trials is not None and trial >= budget.trials and trial >= len(self.journal.lines)
-        ):
+        if self.stopped or (budget.trials is not None and trial >= budget.trials and trial >= len(self.journal.lines)):
             return False
         return trial < len(self.journal.lines) or budget.minutes is None or self._elapsed() < budget.minutes * 60
 

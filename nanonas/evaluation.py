@@ -15,8 +15,9 @@ from .data import DataConfig, Dataset, load_dataset
 from .environment import environment
 from .errors import DataError, ExportError, NanonasError, RunError
 from .exporters import EXPORTERS, Exporter, ModelFile
+from .exporting import exported_files
 from .profile import latency_ms
-from .run_directory import document, locked, log, read_json, write_json
+from .run_directory import document, locked, log, write_json
 from .spec import override_data
 from .training import threads
 from .winner import count_test_look, test_looks
@@ -186,11 +187,10 @@ def _metadata(model: ModelFile, path: Path) -> Mapping[str, Any]:
 def _vouched_for(path: Path) -> bool:
     """Whether the run directory around a file lists it, unchanged."""
     run = path.absolute().parent.parent
-    if not (run / "export.json").is_file() or not (run / "spec.yaml").is_file():
+    if not (run / "spec.yaml").is_file():
         return False
-    files = read_json(run / "export.json").get("files", [])
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return any(entry.get("path") == f"exports/{path.name}" and entry.get("sha256") == digest for entry in files)
+    return (f"exports/{path.name}", digest) in {(entry["path"], entry["sha256"]) for entry in exported_files(run)}
 
 
 def _by_suffix() -> dict[str, tuple[str, Exporter]]:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
 from .classifier import Classifier, load_model
 from .data import load_dataset
-from .errors import ExportError
+from .errors import ExportError, RunError
 from .exporters import EXPORTERS, Exporter
 from .profile import latency_ms
 from .run_directory import document, locked, log, read_json, write_json
@@ -40,8 +42,7 @@ def export(
         images = parity_images(classifier, say)
         folder = run / "exports"
         folder.mkdir(exist_ok=True)
-        previous = read_json(run / "export.json")["files"] if (run / "export.json").exists() else []
-        files = {entry["path"]: entry for entry in previous if (run / entry["path"]).exists()}
+        files = {entry["path"]: entry for entry in exported_files(run)}
         for name, exporter in exporters.items():
             say(f"exporting {name}")
             entry = _export(name, exporter, classifier, images, folder, say)
@@ -55,6 +56,33 @@ def export(
         write_json(run / "export.json", result)
         log(run, f"exported {', '.join(files)}")
     return result
+
+
+class ExportedFile(BaseModel):
+    """An entry of export.json."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    format: str
+    path: str
+    bytes: int
+    sha256: str
+    max_abs_diff: float
+    top1_agreement: float
+    latency_ms: dict[str, dict[str, float]]
+
+
+def exported_files(run: Path) -> list[dict[str, Any]]:
+    """What export.json lists and is still there; RunError when it is damaged."""
+    if not (run / "export.json").exists():
+        return []
+    try:
+        files = TypeAdapter(list[ExportedFile]).validate_python(read_json(run / "export.json").get("files"))
+    except ValidationError as error:
+        raise RunError(
+            f"{run / 'export.json'} is damaged: {error.errors()[0]['msg']}; delete it and export again"
+        ) from None
+    return [entry.model_dump() for entry in files if (run / "exports" / Path(entry.path).name).exists()]
 
 
 def parity_images(classifier: Classifier, say: Callable[[str], None]) -> torch.Tensor:

@@ -249,13 +249,13 @@ def export_table(document: dict[str, Any]) -> RenderableType:
     for entry in document["files"]:
         table.add_row(
             entry["format"],
-            Text(f"{document['run']}/{entry['path']}", overflow="fold"),
+            Text(entry["path"], overflow="fold"),
             f"{count(entry['bytes'])}B",
             f"{entry['max_abs_diff']:.1e}",
             f"{100 * entry['top1_agreement']:.4g} %",
             f"{entry['latency_ms']['batch_1']['median']:.2f} ms",
         )
-    return table
+    return Group(Text(f"in {document['run']}", overflow="fold"), table)
 
 
 def plan_table(document: dict[str, Any]) -> RenderableType:

@@ -33,6 +33,7 @@ class Section:
         return core_schema.tagged_union_schema(configs, discriminator="name")
 
 
+DEFAULTS = {"space": "nano", "strategy": "evolution", "evaluator": "training", "executor": "processes"}
 SECTIONS: dict[str, Registry[Any]] = {
     "space": SPACES,
     "strategy": STRATEGIES,
@@ -67,22 +68,25 @@ class Spec(Config):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     data: DataConfig = DataConfig()
-    space: Annotated[ComponentConfig, Section(SPACES)] = Field(default={"name": "nano"}, validate_default=True)
-    strategy: Annotated[ComponentConfig, Section(STRATEGIES)] = Field(
-        default={"name": "evolution"}, validate_default=True
-    )
-    evaluator: Annotated[ComponentConfig, Section(EVALUATORS)] = Field(
-        default={"name": "training"}, validate_default=True
-    )
+    space: Annotated[ComponentConfig, Section(SPACES)] = Field(default={}, validate_default=True)
+    strategy: Annotated[ComponentConfig, Section(STRATEGIES)] = Field(default={}, validate_default=True)
+    evaluator: Annotated[ComponentConfig, Section(EVALUATORS)] = Field(default={}, validate_default=True)
     objectives: Annotated[dict[str, Literal["maximize", "minimize"]], Field(min_length=1)] = {
         "val_accuracy": "maximize"
     }
     constraints: dict[str, Annotated[float, Field(gt=0)]] = {}
     budget: Budget
-    executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(
-        default={"name": "processes"}, validate_default=True
-    )
+    executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(default={}, validate_default=True)
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_components(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        sections = {key: content.get(key, {}) for key in DEFAULTS}
+        named = {k: {"name": DEFAULTS[k], **v} if isinstance(v, dict) else v for k, v in sections.items()}
+        return {**content, **named}
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -258,8 +262,6 @@ def _line(problem: ErrorDetails, node: yaml.Node | None, name: str, overrides: S
     elif kind == "union_tag_invalid":
         message = f"unknown {path[0]} {problem['ctx']['tag']!r}; {nearest(problem['ctx']['tag'], SECTIONS[path[0]])}"
         path.append("name")
-    elif kind == "union_tag_not_found":
-        message = f"needs a name; {nearest('', SECTIONS[path[0]])}"
     elif kind == "missing":
         message = "is missing"
     elif isinstance(given, str | int | float | None) and kind != "value_error":

@@ -69,7 +69,7 @@ class Line(BaseModel):
     fidelity: dict[str, int | float]
     parent: int | None
     status: Literal["ok", "failed"]
-    metrics: dict[str, float]
+    metrics: dict[str, int | float]
     error: str | None
     seed: int
     elapsed: Annotated[float, Field(ge=0)]

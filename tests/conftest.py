@@ -1,7 +1,10 @@
+import os
 from pathlib import Path
 
 import fakes  # noqa: F401  # registers itself
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,7 @@ def cell(edges: tuple[str, ...]) -> Graph:
     graph = builder()
     first = edge(graph, edges[0], INPUT)
     second = add([edge(graph, edges[1], INPUT), edge(graph, edges[2], first)])
-    return graph.graph(
-        add([edge(graph, edges[3], INPUT), edge(graph, edges[4], first), edge(graph, edges[5], second)])
-    )
+    return graph.graph(add([edge(graph, edges[3], INPUT), edge(graph, edges[4], first), edge(graph, edges[5], second)]))
 
 
 def test_nasbench201_has_5260_networks_of_which_one_is_disconnected() -> None:

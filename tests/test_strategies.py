@@ -134,5 +134,3 @@ def test_evolution_beats_random_on_a_smooth_landscape(tmp_path: Path) -> None:
         for name in ("random", "evolution")
     }
     assert best["evolution"] > best["random"]
-
-

@@ -1,0 +1,111 @@
+"""A preset from nothing to a tested model, one run at a time: search, train, eval, each as a user types it.
+
+    python benchmarks/presets.py cifar10-evo --seed 0 --set data.name=folder --set data.root=/tmp/cifar10
+    python benchmarks/presets.py --table
+
+Appends to benchmarks/results/presets.json, and skips a run that is there (same preset, arm, seed and settings). Wall
+seconds are those of whole commands, imports included; the data are decoded before the clock starts.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from nanonas import load_spec
+from nanonas.data import load_dataset
+from nanonas.environment import environment
+from nanonas.run_directory import write_text
+
+RESULTS = Path(__file__).parent / "results" / "presets.json"
+
+
+def nanonas(*arguments: str) -> tuple[dict[str, Any], float]:
+    """The JSON document of a command, and its wall seconds."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "nanonas", *arguments, "--json"], stdout=subprocess.PIPE, check=True)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document, round(time.perf_counter() - start, 1)
+
+
+def measure(preset: str, seed: int, sets: list[str], out: Path) -> dict[str, Any]:
+    load_dataset(load_spec(preset, sets).data, lambda text: print(text, file=sys.stderr))
+    shutil.rmtree(out, ignore_errors=True)
+    words = [word for item in [*sets, f"seed={seed}"] for word in ("--set", item)]
+    found, search_seconds = nanonas("search", "--preset", preset, *words, "--out", str(out))
+    trained, train_seconds = nanonas("train", str(out))
+    evaluated, _ = nanonas("eval", str(out))
+    return {
+        "preset": preset,
+        "seed": seed,
+        "sets": sets,
+        "search_seconds": search_seconds,
+        "train_seconds": train_seconds,
+        "trials": found["trials"],
+        "cached": found["cached"],
+        "failed": found["failed"],
+        "random": found["random"],
+        "val_accuracy": found["best"]["metrics"]["val_accuracy"],
+        "genotype": trained["genotype"],
+        "params": trained["params"],
+        "macs": trained["macs"],
+        "epochs": trained["epochs"],
+        "test_accuracy": trained["test_accuracy"],
+        "ece": evaluated["ece"],
+        "latency_ms": evaluated["latency_ms"]["batch_1"]["median"],
+        "environment": environment(),
+    }
+
+
+def read() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        # where the data lie is no part of what was measured
+        shown = [item for item in row["sets"] if not item.startswith("data.root")]
+        groups.setdefault(" ".join([row["preset"], *shown]), []).append(row)
+    print(f"{'preset':<44} n  {'test accuracy':<18} {'params':>8} {'trials':>6} {'search s':>9} {'train s':>8}")
+    for name, group in groups.items():
+        accuracies = [100 * row["test_accuracy"] for row in group]
+        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(group) > 1 else ""
+        means = [
+            statistics.fmean(row[k] for row in group) for k in ("params", "trials", "search_seconds", "train_seconds")
+        ]
+        accuracy = f"{statistics.fmean(accuracies):.2f}{spread} %"
+        print(
+            f"{name:<44} {len(group)}  {accuracy:<18} {means[0]:8,.0f} {means[1]:6.0f} {means[2]:9.0f} {means[3]:8.0f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", nargs="?")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="where run directories go")
+    parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    arguments = parser.parse_args()
+    if arguments.preset and not arguments.table:
+        for seed in arguments.seed:
+            rows = read()
+            done = [(row["preset"], row["seed"], [s for s in row["sets"] if "data.root" not in s]) for row in rows]
+            if (arguments.preset, seed, [s for s in arguments.sets if "data.root" not in s]) in done:
+                continue
+            out = arguments.out / f"{arguments.preset}-{len(rows)}-seed{seed}"
+            row = measure(arguments.preset, seed, arguments.sets, out)
+            RESULTS.parent.mkdir(parents=True, exist_ok=True)
+            write_text(RESULTS, json.dumps([*read(), row], indent=1) + "\n")
+    table(read())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""The search loop: order, resume, constraints, and what it refuses."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import Fake
+from test_strategies import make_spec, outcomes
+
+from nanonas.engine import check_constraints, search, training_seed
+from nanonas.errors import RunError, SpecError
+from nanonas.evaluators import EVALUATORS
+from nanonas.results import best_trial, read_trials
+from nanonas.run_directory import locked
+from nanonas.spaces import SPACES
+
+
+def run_all(spec: Any, run: Path) -> list[Any]:
+    return outcomes(list(search(spec, run)))
+
+
+def test_a_run_directory_is_complete(tmp_path: Path) -> None:
+    trials = list(search(make_spec("evolution"), tmp_path / "run"))
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"spec.yaml", "environment.json", "trials.jsonl", "search.json", "log.txt"}
+    result = json.loads((tmp_path / "run" / "search.json").read_text())
+    assert (result["kind"], result["schema_version"], result["run"]) == ("search", 1, str(tmp_path / "run"))
+    assert result["trials"] == result["evaluated"] == len(trials)
+    best = max(trials, key=lambda trial: trial.metrics["val_accuracy"])
+    assert result["best"] == {"trial": best.trial, "genotype": str(best.genotype), "metrics": dict(best.metrics)}
+    assert result["front"] == [result["best"]]
+    assert result["cached"] == sum(trial.repeats for trial in trials)
+    drawn = [trial.metrics["val_accuracy"] for trial in trials if trial.parent is None]
+    assert result["random"]["n"] == len(drawn) == 6
+    assert result["random"]["best"] == max(drawn)
+    assert not result["random"]["equal_budget"]
+
+
+def test_a_line_has_the_documented_fields(tmp_path: Path) -> None:
+    list(search(make_spec("evolution", budget={"trials": 8}), tmp_path / "run"))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "trials.jsonl").read_text().splitlines()]
+    fields = ["trial", "genotype", "fidelity", "parent", "status", "metrics", "error", "seed", "elapsed"]
+    assert all(list(line) == fields for line in lines)
+    assert [line["trial"] for line in lines] == list(range(8))
+    assert lines[-1]["parent"] is not None
+
+
+def test_a_trial_is_on_disk_before_it_is_yielded(tmp_path: Path) -> None:
+    for trial in search(make_spec("random", budget={"trials": 5}), tmp_path / "run"):
+        assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == trial.trial + 1
+
+
+def test_a_failed_trial_says_why_and_has_no_metrics(tmp_path: Path) -> None:
+    spec = make_spec("random", evaluator={"name": "fake", "fail_share": 1.0}, budget={"trials": 2})
+    list(search(spec, tmp_path / "run"))
+    line = json.loads((tmp_path / "run" / "trials.jsonl").read_text().splitlines()[0])
+    assert (line["status"], line["metrics"]) == ("failed", {})
+    assert "nan" in line["error"]
+    result = json.loads((tmp_path / "run" / "search.json").read_text())
+    assert (result["best"], result["failed"], result["evaluated"]) == (None, 2, 0)
+
+
+def test_a_bug_ends_the_search(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(search(make_spec("random", evaluator={"name": "fake", "bug": True}), tmp_path / "run"))
+
+
+@pytest.mark.parametrize("lookahead", [1, 3])
+def test_a_proposal_knows_exactly_what_lookahead_allows(lookahead: int, tmp_path: Path) -> None:
+    spec = make_spec("evolution", executor={"name": "inline", "lookahead": lookahead})
+    trials = list(search(spec, tmp_path / "run"))
+    assert all(trial.parent <= trial.trial - lookahead for trial in trials if trial.parent is not None)
+    assert any(trial.parent == trial.trial - lookahead for trial in trials)
+
+
+def test_a_finished_search_evaluates_nothing_again(tmp_path: Path) -> None:
+    first = run_all(make_spec("evolution"), tmp_path / "run")
+    before, calls = (tmp_path / "run" / "search.json").read_text(), Fake.calls
+    assert run_all(make_spec("evolution"), tmp_path / "run") == first
+    assert Fake.calls == calls
+    assert (tmp_path / "run" / "search.json").read_text() == before
+
+
+def test_more_trials_continue_a_finished_search(tmp_path: Path) -> None:
+    long = run_all(make_spec("evolution", budget={"trials": 30}), tmp_path / "long")
+    short = run_all(make_spec("evolution", budget={"trials": 12}), tmp_path / "run")
+    assert short == long[:12]
+    assert run_all(make_spec("evolution", budget={"trials": 30}), tmp_path / "run") == long
+
+
+def test_minutes_end_a_search(tmp_path: Path) -> None:
+    assert len(run_all(make_spec("random", budget={"minutes": 1e-9}), tmp_path / "run")) == 0
+    assert len(run_all(make_spec("random", budget={"minutes": 5, "trials": 3}), tmp_path / "other")) == 3
+
+
+def test_constraints_hold_for_every_trial(tmp_path: Path) -> None:
+    spec = make_spec("evolution", constraints={"params": 100_000, "macs": 20_000_000})
+    for trial in search(spec, tmp_path / "run"):
+        assert trial.metrics["params"] <= 100_000
+        assert trial.metrics["macs"] <= 20_000_000
+
+
+def test_an_impossible_constraint_names_the_smallest(tmp_path: Path) -> None:
+    spec = make_spec("random", constraints={"params": 5000})
+    calls = Fake.calls
+    with pytest.raises(SpecError, match=r"at most 5,000 params; the smallest has [0-9,]+ \(w16"):
+        list(search(spec, tmp_path / "run"))
+    assert Fake.calls == calls
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_barely_possible_constraint_is_accepted() -> None:
+    space = SPACES["nano"](SPACES["nano"].Config())
+    task = EVALUATORS["fake"].task
+    least = space.measure(space.smallest(lambda g: space.measure(g, task)["params"]), task)["params"]
+    spec = make_spec("random", constraints={"params": least})
+    check_constraints(spec, space, EVALUATORS["fake"](spec.evaluator, spec, print))
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"constraints": {"params": 247_000}}, "constraints"),
+        ({"executor": {"name": "inline", "lookahead": 2}}, "executor.lookahead"),
+        ({"space": {"name": "nano", "widths": [16]}}, "space.widths"),
+    ],
+)
+def test_another_spec_is_refused_with_the_field(change: dict[str, Any], field: str, tmp_path: Path) -> None:
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    with pytest.raises(RunError, match=field):
+        run_all(make_spec("random", **{"budget": {"trials": 3}, **change}), tmp_path / "run")
+
+
+def test_another_executor_is_accepted(tmp_path: Path) -> None:
+    first = run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    spec = make_spec("random", budget={"trials": 3}, executor={"name": "processes", "workers": 2, "lookahead": 4})
+    assert run_all(spec, tmp_path / "run") == first
+
+
+def test_a_journal_of_other_proposals_is_refused(tmp_path: Path) -> None:
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "a")
+    run_all(make_spec("random", budget={"trials": 3}, seed=1), tmp_path / "b")
+    (tmp_path / "b" / "trials.jsonl").replace(tmp_path / "a" / "trials.jsonl")
+    with pytest.raises(RunError, match=r"trials.jsonl:1: holds w.* where this version of nanonas proposes w"):
+        run_all(make_spec("random", budget={"trials": 3}), tmp_path / "a")
+
+
+def test_other_data_behind_the_same_name_are_refused(tmp_path: Path) -> None:
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    environment["data"] = {"name": "folder", "fingerprint": "another"}
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(RunError, match="other data"):
+        run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+
+
+def test_another_torch_is_a_warning(tmp_path: Path) -> None:
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    path = tmp_path / "run" / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"torch": "1.0"}))
+    said: list[str] = []
+    list(search(make_spec("random", budget={"trials": 3}), tmp_path / "run", said.append))
+    assert any("torch 1.0" in text for text in said)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_path_that_is_no_run_is_refused(kind: str, tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    if kind == "file":
+        run.write_text("precious")
+    else:
+        run.mkdir()
+        (run / "thesis.txt").write_text("precious")
+    with pytest.raises(RunError, match="not a run directory"):
+        run_all(make_spec("random"), run)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_second_search_on_a_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run"), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
+        run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    assert len(run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")) == 3
+
+
+def test_too_many_workers_are_a_warning(tmp_path: Path) -> None:
+    said: list[str] = []
+    spec = make_spec("random", executor={"name": "processes", "workers": 8, "lookahead": 2}, budget={"minutes": 1e-9})
+    list(search(spec, tmp_path / "run", said.append))
+    assert any("lookahead" in text for text in said)
+
+
+def test_a_seed_belongs_to_the_architecture_not_its_spelling() -> None:
+    assert training_seed(0, "key", {"epochs": 1, "image_size": 8}) == training_seed(
+        0, "key", {"image_size": 8, "epochs": 1}
+    )
+    seeds = {training_seed(s, k, {"epochs": e}) for s in (0, 1) for k in ("a", "b") for e in (1, 2)}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**56 for seed in seeds)
+
+
+def test_the_best_comes_from_the_highest_fidelity(tmp_path: Path) -> None:
+    spec = make_spec("random", budget={"trials": 4})
+    trials = list(search(spec, tmp_path / "run"))
+    from dataclasses import replace
+
+    worst = min(trials, key=lambda trial: trial.metrics["val_accuracy"])
+    raised = [replace(t, fidelity={"epochs": 5}) if t is worst else t for t in trials]
+    assert best_trial(trials, spec) != worst
+    found = best_trial(raised, spec)
+    assert found is not None
+    assert found.trial == worst.trial
+
+
+def test_read_trials_gives_what_was_searched(tmp_path: Path) -> None:
+    spec = make_spec("evolution", budget={"trials": 9})
+    trials = list(search(spec, tmp_path / "run"))
+    assert outcomes(read_trials(tmp_path / "run", SPACES["nano"](spec.space))) == outcomes(trials)

@@ -1,0 +1,206 @@
+"""Contracts that every registered export format keeps, and the parity gate."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nanonas import evaluate, export, load_model
+from nanonas.data import load_dataset
+from nanonas.errors import ExportError, NanonasError, UnknownName
+from nanonas.exporters import EXPORTERS, METADATA
+from nanonas.exporting import check_parity, metadata_of, parity_images
+
+FORMATS = list(EXPORTERS)
+
+
+@pytest.fixture(scope="session")
+def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Path:
+    run = Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("exported") / "run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NANONAS_CACHE", str(session_cache))
+        export(run, FORMATS, int8=True)
+    return run
+
+
+@pytest.fixture
+def run(exported_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported_run, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_computes_what_the_network_computes(name: str, exported_run: Path) -> None:
+    model = EXPORTERS[name].read(exported_run / "exports" / EXPORTERS[name].file_name)
+    classifier = load_model(exported_run)
+    x = parity_images(classifier, print)
+    with torch.inference_mode():
+        expected = classifier(x).numpy()
+    for batch in (1, 2, 7, 64):
+        logits = model.run(x[:batch].numpy())
+        assert np.abs(logits - expected[:batch]).max() <= 1e-4
+        assert (logits.argmax(1) == expected[:batch].argmax(1)).all()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_carries_what_is_needed_to_use_it(name: str, exported_run: Path) -> None:
+    metadata = EXPORTERS[name].read(exported_run / "exports" / EXPORTERS[name].file_name).metadata
+    assert set(metadata) == set(METADATA)
+    classifier = load_model(exported_run)
+    assert json.loads(metadata["classes"]) == list(classifier.classes)
+    assert json.loads(metadata["mean"]) == list(classifier.card.mean)
+    assert json.loads(metadata["std"]) == list(classifier.card.std)
+    assert json.loads(metadata["input_size"]) == [1, 8, 8]
+    assert json.loads(metadata["data"])["name"] == "digits"
+
+
+def test_the_result_has_the_documented_fields(exported_run: Path) -> None:
+    result = json.loads((exported_run / "export.json").read_text())
+    assert (result["kind"], result["run"]) == ("export", str(exported_run))
+    assert [entry["format"] for entry in result["files"]] == [*FORMATS, "onnx-int8"]
+    for entry in result["files"]:
+        assert entry["bytes"] == (exported_run / entry["path"]).stat().st_size
+        assert {"max_abs_diff", "top1_agreement", "latency_ms"} < set(entry)
+    assert not [path for path in (exported_run / "exports").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_eval_of_a_file_equals_eval_of_its_run(name: str, run: Path) -> None:
+    of_run = evaluate(run)
+    of_file = evaluate(run / "exports" / EXPORTERS[name].file_name)
+    for key in ("test_accuracy", "per_class", "params", "macs", "genotype", "test_images"):
+        assert of_run[key] == of_file[key]
+    assert of_run["ece"] == pytest.approx(of_file["ece"], abs=1e-4)
+
+
+def test_int8_is_smaller_and_still_right(run: Path) -> None:
+    files = {entry["format"]: entry for entry in json.loads((run / "export.json").read_text())["files"]}
+    assert files["onnx-int8"]["bytes"] < files["onnx"]["bytes"]
+    assert files["onnx-int8"]["top1_agreement"] > 0.9
+    assert evaluate(run / "exports" / "model-int8.onnx")["test_accuracy"] > evaluate(run)["test_accuracy"] - 0.05
+
+
+def test_onnx_runs_without_nanonas_and_torch(exported_run: Path, tmp_path: Path) -> None:
+    """Labels and preprocessing come from the file alone; the script imports onnxruntime and numpy only."""
+    dataset = load_dataset(load_model(exported_run).card.data)
+    pixels, labels = dataset.test()
+    np.save(tmp_path / "pixels.npy", pixels)
+    script = """
+import json, sys, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+meta = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+x = (np.load(sys.argv[2]).astype(np.float32) / 255 - np.float32(meta["mean"])) / np.float32(meta["std"])
+logits = session.run(None, {"images": x.transpose(0, 3, 1, 2)})[0]
+assert not {"torch", "nanonas"} & set(sys.modules)
+print(json.dumps([meta["classes"][i] for i in logits.argmax(1)]))
+"""
+    model = exported_run / "exports" / "model.onnx"
+    command = [sys.executable, "-I", "-c", script, str(model), str(tmp_path / "pixels.npy")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    right = np.mean([int(name) == label for name, label in zip(json.loads(said), labels, strict=True)])
+    assert right == pytest.approx(evaluate(model)["test_accuracy"], abs=1e-12)
+
+
+# ---- the gate
+
+
+class Off(nn.Module):
+    def __init__(self, network: nn.Module, by: float) -> None:
+        super().__init__()
+        self.network, self.by = network, by
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x) + self.by * torch.arange(10)
+
+
+@pytest.mark.parametrize("by", [1e-3, float("nan")])
+def test_a_file_that_computes_something_else_is_not_left(by: float, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(run / "exports")
+    exporter: Any = EXPORTERS["torchscript"]
+    write = type(exporter).write
+    monkeypatch.setattr(
+        type(exporter), "write", lambda self, net, x, path, data: write(self, Off(net, by), x, path, data)
+    )
+    with pytest.raises(ExportError, match="computes something else"):
+        export(run, ["torchscript"])
+    assert list((run / "exports").iterdir()) == []
+
+
+def test_another_class_for_one_image_is_enough_to_fail(exported_run: Path) -> None:
+    classifier = load_model(exported_run)
+    images = parity_images(classifier, print)
+    assert len(images) == 256
+    with torch.inference_mode():
+        logits = classifier(images).numpy()
+    assert check_parity("onnx", classifier, images, logits) == (0.0, 1.0)
+    logits[17] = np.roll(logits[17], 1)
+    with pytest.raises(ExportError, match=r"top-1 agrees on 99\.61%"):
+        check_parity("onnx", classifier, images, logits)
+
+
+def test_an_unknown_format_suggests_the_nearest(run: Path) -> None:
+    with pytest.raises(UnknownName, match="unknown format 'onx'; did you mean 'onnx'"):
+        export(run, ["onx"])
+
+
+def test_exporting_one_format_keeps_the_others_listed(run: Path) -> None:
+    files = [entry["format"] for entry in export(run, ["pt2"])["files"]]
+    assert sorted(files) == sorted([*FORMATS, "onnx-int8"])
+
+
+# ---- bad files
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("content", [b"", b"garbage" * 100, None])
+def test_a_damaged_file_is_one_line(name: str, content: bytes | None, run: Path) -> None:
+    path = run / "exports" / EXPORTERS[name].file_name
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] if content is None else content)
+    with pytest.raises(NanonasError) as caught:
+        evaluate(path, trust=True)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_can_hold_code_needs_trust_outside_its_run(name: str, run: Path, tmp_path: Path) -> None:
+    exporter = EXPORTERS[name]
+    stray = Path(shutil.copy(run / "exports" / exporter.file_name, tmp_path / exporter.file_name))
+    if exporter.holds_code:
+        with pytest.raises(ExportError, match="--trust"):
+            evaluate(stray)
+    assert evaluate(stray, trust=True)["format"] == name
+
+
+def test_a_changed_file_in_a_run_needs_trust(run: Path) -> None:
+    path = run / "exports" / "model.ts"
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ExportError, match="--trust"):
+        evaluate(path)
+
+
+@pytest.mark.parametrize("drop", METADATA)
+def test_a_file_of_others_says_what_it_lacks(drop: str, run: Path, tmp_path: Path) -> None:
+    classifier = load_model(run)
+    metadata = metadata_of(classifier)
+    x = parity_images(classifier, print)[:2]
+    EXPORTERS["torchscript"].write(classifier.network, x, tmp_path / "model.ts", {**metadata, drop: ""})
+    with pytest.raises(ExportError, match=f"does not say its {drop}"):
+        evaluate(tmp_path / "model.ts", trust=True)
+    EXPORTERS["torchscript"].write(classifier.network, x, tmp_path / "model.ts", {**metadata, drop: "[[["})
+    with pytest.raises(ExportError, match=f"its {drop} cannot be read"):
+        evaluate(tmp_path / "model.ts", trust=True)
+
+
+def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
+    (tmp_path / "model.h5").write_text("")
+    with pytest.raises(ExportError, match=r"allowed: \.onnx, \.pt2, \.ts"):
+        evaluate(tmp_path / "model.h5")
+    with pytest.raises(NanonasError, match="nanonas export RUN"):
+        evaluate(tmp_path / "model.onnx")

@@ -1,0 +1,133 @@
+"""Killed in the middle and continued, on one worker or many: the trials are those of an undisturbed search."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nanonas.engine import search
+from nanonas.spec import load_spec
+
+SETS = [
+    "space.widths=[8]",
+    "space.cells=[1]",
+    "evaluator.epochs=2",
+    "strategy.population_size=4",
+    "strategy.sample_size=2",
+    "budget.trials=8",
+    "executor.lookahead=4",
+    "executor.workers=2",
+    "device=cpu",
+]
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """Trials without what a clock measured."""
+    found = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
+    for line in found:
+        line.pop("elapsed")
+        line["metrics"].pop("train_seconds", None)
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> list[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NANONAS_CACHE", str(session_cache))
+        run = tmp_path_factory.mktemp("undisturbed") / "run"
+        list(search(load_spec("digits-evo", [*SETS, "executor.name=inline"]), run))
+    return lines(run)
+
+
+def start(run: Path) -> "subprocess.Popen[str]":
+    sets = [word for item in SETS for word in ("--set", item)]
+    command = [sys.executable, "-m", "nanonas", "search", "--preset", "digits-evo", *sets, "--out", str(run)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_lines(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if (run / "trials.jsonl").exists() and len((run / "trials.jsonl").read_bytes().splitlines()) >= count:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("no trial within a minute")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_number_of_workers_does_not_matter(workers: int, undisturbed: list[dict[str, Any]], tmp_path: Path) -> None:
+    spec = load_spec("digits-evo", [*SETS, f"executor.workers={workers}"])
+    list(search(spec, tmp_path / "run"))
+    assert lines(tmp_path / "run") == undisturbed
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_an_interrupted_search_keeps_its_lines_and_ends_the_same(
+    name: str, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for_lines(run, 2, process)
+    os.killpg(process.pid, getattr(signal, name))
+    said = process.communicate(timeout=30)[1]
+    kept = (run / "trials.jsonl").read_bytes()
+    if name == "SIGINT":
+        assert process.returncode == 130
+        assert f"nanonas search --preset digits-evo --set 'space.widths=[8]'" in said  # noqa: F541
+        assert f"--out {run}" in said
+        assert "Traceback" not in said
+    whole = kept[: kept.rfind(b"\n") + 1]
+    process = start(run)
+    assert process.wait(timeout=120) == 0, process.communicate()
+    assert (run / "trials.jsonl").read_bytes().startswith(whole)
+    assert lines(run) == undisturbed
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
+def test_no_worker_outlives_a_killed_coordinator(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for_lines(run, 1, process)
+    process.kill()
+    process.wait(timeout=10)
+
+    def left() -> list[int]:
+        names = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+        return [int(name) for name in names if group(int(name)) == process.pid]
+
+    end = time.monotonic() + 5
+    while left() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert left() == []
+
+
+def group(pid: int) -> int | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[2])
+
+
+def test_a_worker_that_dies_is_replaced_and_a_time_out_is_a_failed_trial(
+    undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = start(run)
+    wait_for_lines(run, 1, process)
+    workers = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    spawned = [pid for pid in workers if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(spawned[0], signal.SIGKILL)
+    assert process.wait(timeout=120) == 0, process.communicate()
+    assert lines(run) == undisturbed
+    spec = load_spec("digits-evo", [*SETS, "budget.trials=1", "executor.timeout_seconds=0.001", "seed=1"])
+    (trial,) = search(spec, tmp_path / "late")
+    assert trial.error == "ran longer than 0.001 seconds"

@@ -1,0 +1,190 @@
+"""Specs: checked as a whole, and every mistake has its line, column and the nearest name."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanonas.errors import NanonasError, SpecError, UnknownName
+from nanonas.spec import Spec, differences, load_spec, override_spec, preset_names
+
+GOOD = """name: mine
+data: {name: digits}
+strategy:
+  name: evolution
+  population_size: 10
+budget: {trials: 5}
+"""
+
+
+def write(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "my.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def message(path: Path | str, *overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, overrides)
+    return str(caught.value)
+
+
+def test_a_spec_round_trips_through_its_text(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, GOOD))
+    assert load_spec(write(tmp_path, spec.text())) == spec
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_loads_and_round_trips(name: str, tmp_path: Path) -> None:
+    spec = load_spec(name)
+    assert spec.name == name
+    assert load_spec(write(tmp_path, spec.text())) == spec
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  population_size: 10", "  populaton_size: 10", "my.yaml:5:3: strategy.populaton_size: unknown key; did you mean 'population_size'?"),
+        ("strategy:", "stratgy:", "my.yaml:3:1: stratgy: unknown key; did you mean 'strategy'?"),
+        ("name: evolution", "name: evolutoin", "my.yaml:4:3: strategy.name: unknown strategy 'evolutoin'; did you mean 'evolution'?"),
+        ("{name: digits}", "{name: digit}", "my.yaml:2:8: data.name: unknown data set 'digit'; did you mean 'digits'?"),
+        ("population_size: 10", "population_size: 0", "my.yaml:5:3: strategy.population_size: Input should be greater than or equal to 2, not 0"),
+        ("population_size: 10", "population_size: many", "my.yaml:5:3: strategy.population_size: "),
+        ("population_size: 10", "population_size: 3", "my.yaml:3:1: strategy: sample_size 6 is larger than population_size 3"),
+        ("{trials: 5}", "{}", "my.yaml:6:1: budget: needs trials, minutes or both"),
+        ("{trials: 5}", "{trials: 0}", "my.yaml:6:10: budget.trials: "),
+        ("{trials: 5}", "{minutes: .nan}", "my.yaml:6:10: budget.minutes: "),
+        ("name: mine", "name: ../../etc", "my.yaml:1:1: name: "),
+        ("name: mine\n", "", "name: is missing"),
+        ("data: {name: digits}", "data: {name: digits, validation_fraction: 0.9}", "my.yaml:2:22: data.validation_fraction: "),
+        ("data: {name: digits}", "space: {name: nano, operations: [conv_3x3, conv_9x9, none]}", "unknown operation 'conv_9x9'; did you mean"),
+        ("data: {name: digits}", "space: {name: nano, operations: [none, none]}", "an option is listed twice"),
+        ("data: {name: digits}", "objectives: {val_acuracy: maximize}", "unknown metric 'val_acuracy'; did you mean 'val_accuracy'?"),
+        ("data: {name: digits}", "objectives: {train_seconds: minimize}", "unknown metric 'train_seconds'"),
+        ("data: {name: digits}", "objectives: {}", "my.yaml:2:1: objectives: "),
+        ("data: {name: digits}", "constraints: {param: 100}", "unknown measure 'param'; did you mean 'params'?"),
+        ("data: {name: digits}", "constraints: {params: -1}", "my.yaml:2:15: constraints.params: "),
+        ("data: {name: digits}", "executor: {name: proceses}", "unknown executor 'proceses'; did you mean 'processes'?"),
+        ("data: {name: digits}", "executor: 3", "my.yaml:2:1: executor: "),
+        ("data: {name: digits}", "device: gpu", "my.yaml:2:1: device: "),
+        ("data: {name: digits}", "evaluator: {name: training, epochs: 1.5}", "my.yaml:2:29: evaluator.epochs: "),
+        ("budget: {trials: 5}", "budget: {trials: 5}\nbudget: {trials: 6}", "my.yaml:7:1: key 'budget' stands twice"),
+        ("budget: {trials: 5}", "budget: {trials: 5", "my.yaml:7:1: "),
+        ("budget: {trials: 5}", "budget: !!python/object/apply:os.system [ls]", "my.yaml:6:9: "),
+    ],
+)  # fmt: skip
+def test_a_mistake_has_its_place_and_a_hint(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    text = message(write(tmp_path, GOOD.replace(old, new)))
+    assert said in text
+    assert "Traceback" not in text
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    text = message(write(tmp_path, GOOD.replace("10", "0").replace("{trials: 5}", "{trials: -1}")))
+    assert len(text.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty, not a mapping"),
+        (b"- a\n- b\n", "is a list, not a mapping"),
+        (b"just text\n", "is a str, not a mapping"),
+        (b"\x7fELF\x02\x01\xff\xfe\x80", "not text in UTF-8"),
+        (b"\x00\x01\x02", "not YAML"),
+        (b"a" * 2_000_000, "larger than"),
+        (b"[" * 100_000, "my.yaml"),
+        (b"&a [*a]", "not a mapping"),
+        (b"name: *nothing", "my.yaml:1:7: "),
+        (b"? {a: b}\n: c\n", "my.yaml"),
+    ],
+)
+def test_what_is_no_spec_is_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    text = message(write(tmp_path, content))
+    assert said in text
+    assert len(text.splitlines()) == 1
+
+
+def test_a_missing_file_says_how_to_begin(tmp_path: Path) -> None:
+    assert "nanonas presets cifar10-evo > " in message(tmp_path / "no.yaml")
+
+
+def test_a_folder_is_no_spec(tmp_path: Path) -> None:
+    folder = tmp_path / "folder.yaml"
+    folder.mkdir()
+    assert "cannot be read" in message(folder)
+
+
+def test_an_unknown_preset_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"unknown preset 'digits-evp'; did you mean 'digits-evo'\?"):
+        load_spec("digits-evp")
+
+
+# ---- overrides
+
+
+def test_an_override_is_yaml(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    spec = load_spec(path, ["strategy.population_size=12", "train.learning_rate=1e-2", "budget={minutes: 3}"])
+    assert spec.strategy.population_size == 12  # type: ignore[attr-defined]
+    assert spec.train.learning_rate == 0.01
+    assert (spec.budget.trials, spec.budget.minutes) == (None, 3)
+
+
+def test_another_component_drops_the_keys_of_the_one_before(tmp_path: Path) -> None:
+    assert load_spec(write(tmp_path, GOOD), ["strategy.name=random"]).strategy.name == "random"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("strategy.population_size=0", "--set strategy.population_size: Input should be greater"),
+        ("strategy.sice=3", "--set strategy.sice: unknown key"),
+        ("nonsense", "is not KEY=VALUE"),
+        ("=3", "is not KEY=VALUE"),
+        ("a..b=3", "is not KEY=VALUE"),
+        ("name.deeper=3", "name is not a section"),
+        ("budget.trials=[", "the value is not YAML"),
+        ("name=", "--set name: "),
+    ],
+)  # fmt: skip
+def test_a_wrong_override_names_itself(override: str, said: str, tmp_path: Path) -> None:
+    text = message(write(tmp_path, GOOD), override)
+    assert said in text
+    assert len(text.splitlines()) == 1
+
+
+def test_a_section_without_a_name_means_the_default_component(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, GOOD), ["executor.workers=2", "space.widths=[8]"])
+    assert (spec.executor.name, spec.executor.workers, spec.space.name) == ("processes", 2, "nano")
+
+
+def test_a_relative_root_is_made_absolute(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, GOOD), ["data.name=folder", "data.root=photos"])
+    assert spec.data.root == str(Path("photos").absolute())
+
+
+def test_differences_name_what_forbids_to_continue(tmp_path: Path) -> None:
+    spec = load_spec(write(tmp_path, GOOD))
+    assert differences(spec, override_spec(spec, ["budget.trials=9", "executor.workers=3"])) == []
+    changed = differences(spec, override_spec(spec, ["seed=4", "executor.lookahead=9"]))
+    assert [line.split(":")[0] for line in changed] == ["seed", "executor.lookahead"]
+
+
+def test_the_schema_describes_every_component() -> None:
+    text = yaml.safe_dump(Spec.model_json_schema())
+    for word in ("population_size", "crossover_probability", "sep_conv_5x5", "lookahead", "image_size"):
+        assert word in text
+
+
+@given(st.text(max_size=300))
+def test_no_text_makes_a_traceback(text: str) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder), text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(NanonasError):
+            load_spec(path)

@@ -1,0 +1,225 @@
+"""The trainer: augmentation, schedule, resume, and that it learns."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nanonas.errors import EvaluationError, SpecError
+from nanonas.recipe import Recipe
+from nanonas.training import (
+    Images,
+    Trainer,
+    augment,
+    learning_rate,
+    out_of_memory,
+    predict,
+    score,
+    seeded,
+    select_device,
+    threads,
+)
+
+CPU = torch.device("cpu")
+
+
+def images(count: int = 64, side: int = 8, channels: int = 3, seed: int = 0) -> Images:
+    """Class 1 is bright, class 0 dark."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    pixels = rng.integers(0, 120, (count, side, side, channels)) + 130 * labels[:, None, None, None]
+    return Images.of(pixels.astype(np.uint8), labels, (0.5,) * channels, (0.25,) * channels, CPU)
+
+
+def network(channels: int = 3) -> nn.Module:
+    with seeded(0):
+        return nn.Sequential(
+            nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.LazyLinear(2)
+        )
+
+
+def ready(side: int = 8) -> nn.Module:
+    net = network()
+    with seeded(0):
+        net(torch.zeros(2, 3, side, side))
+    return net
+
+
+def train(epochs: int, stop: int | None = None, seed: int = 0) -> Trainer:
+    trainer = Trainer(ready(), images(), Recipe(epochs=epochs, batch_size=16), True, seed)
+    while not trainer.done and trainer.epoch != stop:
+        trainer.run_epoch()
+    return trainer
+
+
+def weights(trainer: Trainer) -> list[torch.Tensor]:
+    return list(trainer.network.state_dict().values())
+
+
+def same(first: Trainer, second: Trainer) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def test_it_learns() -> None:
+    trainer = train(5)
+    assert trainer.epoch == 5
+    assert score(predict(trainer.network, images(seed=1)), images().labels)["accuracy"] > 0.95
+
+
+def test_the_same_seed_trains_the_same_and_another_seed_not() -> None:
+    assert same(train(2), train(2))
+    assert not same(train(2), train(2, seed=1))
+
+
+def test_nothing_global_is_changed() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_continued_training_equals_an_undisturbed_one() -> None:
+    straight, begun = train(4), train(4, stop=2)
+    continued = Trainer(ready(), images(), Recipe(epochs=4, batch_size=16), True, 0)
+    continued.load_state(begun.state(), begun.epoch, begun.progress, begun.steps_left)
+    while not continued.done:
+        continued.run_epoch()
+    assert same(straight, continued)
+
+
+def test_a_loss_that_is_no_number_is_an_evaluation_error() -> None:
+    trainer = Trainer(ready(), images(), Recipe(epochs=1, batch_size=16), True, 0)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(EvaluationError, match="the training loss is nan after epoch 1"):
+        trainer.run_epoch()
+
+
+def test_weight_decay_spares_biases_and_batch_norm() -> None:
+    trainer = Trainer(ready(), images(), Recipe(weight_decay=0.1), True, 0)
+    decayed, others = trainer.optimizer.param_groups
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in others["params"])
+    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+
+
+def test_few_images_make_one_batch() -> None:
+    trainer = Trainer(ready(), images(5), Recipe(epochs=1, batch_size=128), True, 0)
+    trainer.run_epoch()
+    assert trainer.done
+
+
+# ---- schedule
+
+
+def test_the_rate_rises_and_falls() -> None:
+    recipe = Recipe(learning_rate=0.4, warmup_fraction=0.25)
+    assert learning_rate(recipe, 0) == 0
+    assert learning_rate(recipe, 0.125) == pytest.approx(0.2)
+    assert learning_rate(recipe, 0.25) == pytest.approx(0.4)
+    assert learning_rate(recipe, 1) == pytest.approx(0)
+    falling = [learning_rate(recipe, x / 100) for x in range(25, 101)]
+    assert falling == sorted(falling, reverse=True)
+    assert learning_rate(Recipe(warmup_fraction=0), 0) == 0.1
+
+
+def test_progress_ends_at_one() -> None:
+    trainer = train(3)
+    assert trainer.progress == pytest.approx(1)
+    assert trainer.optimizer.param_groups[0]["lr"] < 0.01
+
+
+# ---- images
+
+
+def test_normalized_pixels_are_as_documented() -> None:
+    data = images(4)
+    expected = (data.pixels.float().permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    assert torch.allclose(data.normalized(data.pixels), expected, atol=1e-5)
+
+
+def plain(**changes: float) -> Recipe:
+    return Recipe.model_validate({"translate": 0, "flip": False, **changes})
+
+
+def test_without_augmentation_a_batch_is_the_images() -> None:
+    data, chosen = images(), torch.tensor([3, 1, 2])
+    batch = augment(data, chosen, plain(), True, torch.Generator())
+    assert torch.equal(batch, data.normalized(data.pixels[chosen]))
+
+
+def test_flip_mirrors_some_images_and_obeys_the_data_set() -> None:
+    data, chosen = images(), torch.arange(64)
+    upright = data.normalized(data.pixels)
+    generator = torch.Generator().manual_seed(0)
+    batch = augment(data, chosen, plain(flip=True), True, generator)
+    mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(batch, upright, strict=True)]
+    kept = [torch.equal(a, b) for a, b in zip(batch, upright, strict=True)]
+    assert 15 < sum(mirrored) < 49
+    assert sum(mirrored) + sum(kept) == 64
+    assert torch.equal(augment(data, chosen, plain(flip=True), False, generator), upright)
+
+
+def test_translation_shifts_with_reflection() -> None:
+    data, chosen = images(200, side=8), torch.arange(200)
+    batch = augment(data, chosen, plain(translate=0.25), False, torch.Generator().manual_seed(0))
+    padded = nn.functional.pad(data.normalized(data.pixels), (2, 2, 2, 2), mode="reflect")
+    seen = set()
+    for image, wide in zip(batch, padded, strict=True):
+        found = [
+            (dy, dx) for dy in range(5) for dx in range(5) if torch.equal(image, wide[:, dy : dy + 8, dx : dx + 8])
+        ]
+        assert found
+        seen.add(found[0])
+    assert len(seen) == 25
+
+
+def test_cutout_makes_a_gray_hole_in_every_image() -> None:
+    data, chosen = images(), torch.arange(64)
+    batch = augment(data, chosen, plain(cutout=0.5), False, torch.Generator().manual_seed(0))
+    holes = (batch == 0).all(1).sum((1, 2))
+    assert holes.max() == 16
+    assert holes.min() >= 4
+
+
+def test_subsets_and_sizes() -> None:
+    data = images(20, side=8)
+    half = Images.of(data.pixels.numpy(), data.labels.numpy(), data.mean, data.std, CPU, np.array([1, 5, 7]))
+    assert half.labels.tolist() == [1, 1, 1]
+    assert half.resized(4).pixels.shape == (3, 4, 4, 3)
+    assert half.resized(16).pixels.shape == (3, 16, 16, 3)
+    assert half.resized(8) is half
+    wide = Images.of(np.zeros((2, 4, 8, 1), np.uint8), np.zeros(2), (0.5,), (1.0,), CPU)
+    assert wide.resized(6).pixels.shape == (2, 3, 6, 1)
+
+
+def test_resizing_keeps_the_mean() -> None:
+    data = images(50, side=16)
+    assert abs(data.pixels.float().mean() - data.resized(8).pixels.float().mean()) < 1
+
+
+# ---- devices
+
+
+def test_a_missing_device_is_one_line() -> None:
+    if not torch.cuda.is_available():
+        with pytest.raises(SpecError, match="cuda is not available"):
+            select_device("cuda")
+    assert select_device("cpu") == CPU
+    assert select_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def test_threads_are_restored() -> None:
+    before = torch.get_num_threads()
+    with threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+def test_out_of_memory_is_recognized() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50, dtype=torch.uint8)
+    assert out_of_memory(caught.value)
+    assert out_of_memory(MemoryError())
+    assert not out_of_memory(RuntimeError("size mismatch"))

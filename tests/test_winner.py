@@ -1,0 +1,223 @@
+"""The last training: complete, tested once, resumable, and never overwritten."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nanonas import load_model, train
+from nanonas.errors import NanonasError, RunError, SpecError
+from nanonas.recipe import Progress
+
+
+@pytest.fixture
+def run(trained_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def untrained(run: Path) -> Path:
+    for name in ("train.json", "model.safetensors", "model.json", "test_looks.jsonl"):
+        (run / name).unlink()
+    return run
+
+
+def test_a_trained_run_is_complete(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert {"model.safetensors", "model.json", "train.json", "test_looks.jsonl"} < names
+    assert not any("checkpoint" in name or name.startswith(".") for name in names)
+    result = json.loads((run / "train.json").read_text())
+    assert result["kind"] == "train"
+    assert result["genotype"] == json.loads((run / "search.json").read_text())["best"]["genotype"]
+    assert result["epochs"] == 2
+    assert [record["epoch"] for record in result["history"]] == [1, 2]
+    assert result["test_looks"] == 1
+    assert 0.1 < result["test_accuracy"] <= 1
+
+
+def test_train_again_prints_its_result(run: Path) -> None:
+    before = (run / "train.json").read_text()
+    assert train(run) == json.loads(before)
+    assert (run / "train.json").read_text() == before
+    assert len((run / "test_looks.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("override", "word"), [("train.epochs=3", "train"), ("seed=9", "seed")])
+def test_another_setting_needs_out(override: str, word: str, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=f"another {word}.*--out"):
+        train(run, overrides=[override])
+    result = train(run, overrides=[override], out=tmp_path / "other")
+    assert result["run"] == str(tmp_path / "other")
+    assert load_model(tmp_path / "other").card.genotype == result["genotype"]
+
+
+def test_another_genotype_needs_out(run: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
+    best = json.loads((run / "search.json").read_text())["best"]["genotype"]
+    other = next(line["genotype"] for line in lines if line["genotype"] != best)
+    with pytest.raises(RunError, match="another genotype"):
+        train(run, other)
+    assert train(run, other, out=tmp_path / "other")["genotype"] == other
+
+
+def test_a_killed_training_goes_on_from_its_last_epoch(untrained: Path, tmp_path: Path) -> None:
+    straight = train(untrained, overrides=["train.epochs=4"], out=tmp_path / "straight")
+
+    class Killed(Exception):
+        pass
+
+    def kill(progress: Progress) -> None:
+        if progress.record and progress.epoch == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(untrained, overrides=["train.epochs=4"], out=tmp_path / "killed", on_progress=kill)
+    said: list[str] = []
+    resumed = train(untrained, overrides=["train.epochs=4"], out=tmp_path / "killed", say=said.append)
+    assert any("continuing after epoch 2" in text for text in said)
+    losses = [[record["train_loss"] for record in result["history"]] for result in (straight, resumed)]
+    assert losses[0] == losses[1]
+    first, second = (load_model(tmp_path / name).state_dict() for name in ("straight", "killed"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_half_done_training_with_other_settings_is_not_continued(untrained: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.record:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(untrained, on_progress=kill)
+    with pytest.raises(RunError, match="other settings"):
+        train(untrained, overrides=["train.epochs=5"])
+    (untrained / "checkpoint.safetensors").write_bytes(b"torn")
+    with pytest.raises(RunError, match="damaged"):
+        train(untrained)
+
+
+def test_minutes_fit_the_epochs(untrained: Path) -> None:
+    result = train(untrained, overrides=["train.minutes=0.05", "train.epochs=1"])
+    assert result["epochs"] > 1
+    assert result["train_seconds"] < 60
+
+
+def test_an_unfinished_search_can_be_trained(untrained: Path) -> None:
+    (untrained / "search.json").unlink()
+    assert train(untrained)["test_accuracy"] > 0
+
+
+def test_no_finished_trial_is_one_line(untrained: Path) -> None:
+    (untrained / "trials.jsonl").unlink()
+    with pytest.raises(RunError, match=r"no finished trial yet; run: nanonas search --spec .*spec.yaml --out "):
+        train(untrained)
+
+
+def test_bad_genotypes_are_one_line(untrained: Path) -> None:
+    with pytest.raises(SpecError, match="not of the form"):
+        train(untrained, "resnet50")
+    dead = "w8/" + "/".join(["x1:none+none,none+none,none,none"] * 3)
+    with pytest.raises(SpecError, match="nothing to train"):
+        train(untrained, dead)
+
+
+@pytest.mark.parametrize("what", ["missing", "file", "folder"])
+def test_what_is_no_run_is_one_line(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    if what == "file":
+        path.write_text("")
+    elif what == "folder":
+        path.mkdir()
+    with pytest.raises(RunError, match="does not exist" if what == "missing" else "not a run directory"):
+        train(path)
+
+
+def test_an_out_that_is_something_else_is_refused(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "precious"
+    out.mkdir()
+    (out / "thesis.txt").write_text("")
+    with pytest.raises(RunError, match="not a run directory"):
+        train(run, overrides=["seed=5"], out=out)
+
+
+# ---- the model
+
+
+def test_a_loaded_model_preprocesses_anything(run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    model = load_model(run)
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 8, 8, 1), dtype=np.uint8)
+    x = model.preprocess(pixels)
+    assert x.shape == (5, 1, 8, 8)
+    expected = (pixels.transpose(0, 3, 1, 2) / 255 - model.card.mean[0]) / model.card.std[0]
+    assert np.allclose(x.numpy(), expected, atol=1e-5)
+    image = Image.fromarray(pixels[0, :, :, 0])
+    image.save(tmp_path / "digit.png")
+    for one in (image, tmp_path / "digit.png", str(tmp_path / "digit.png"), pixels[0]):
+        assert torch.equal(model.preprocess(one), x[:1])
+    assert model.preprocess([image.resize((30, 20)).convert("RGB")]).shape == (1, 1, 8, 8)
+    assert not model.training
+    label, probability = model.classify(image)[0]
+    assert label in model.classes
+    assert 0.1 <= probability <= 1
+
+
+def test_an_untrained_run_says_what_to_type(untrained: Path) -> None:
+    with pytest.raises(RunError, match="no trained model yet; run: nanonas train"):
+        load_model(untrained)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\xff" * 8 + b"{}"),
+        ("model.safetensors", b"\x02\x00\x00\x00\x00\x00\x00\x00[]"),
+        ("model.safetensors", None),
+        ("model.json", b""),
+        ("model.json", b"{}"),
+        ("model.json", b"[" * 100_000),
+    ],
+)
+def test_damaged_model_files_are_one_line(name: str, content: bytes | None, run: Path) -> None:
+    data = (run / name).read_bytes()
+    (run / name).write_bytes(data[: len(data) // 2] if content is None else content)
+    with pytest.raises(RunError) as caught:
+        load_model(run)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"genotype": "w8/../../etc"},
+        {"space": {"name": "nano", "widths": [512], "cells": [8]}},
+        {"space": {"name": "os.system"}},
+        {"classes": ["only"]},
+        {"mean": [0.5, 0.5]},
+        {"mean": ["x"]},
+        {"input_size": [1, 10**9, 10**9]},
+        {"schema_version": 9},
+        {"extra": 1},
+        {"classes": [str(i) for i in range(90_000)]},
+    ],
+)
+def test_a_hostile_card_is_one_line(change: dict[str, object], run: Path) -> None:
+    card = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps(card | change))
+    with pytest.raises(NanonasError) as caught:
+        load_model(run)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_weights_of_another_network_are_refused(run: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(run / "model.safetensors")
+    name = next(key for key in tensors if key.endswith("weight"))
+    save_file({**tensors, name: torch.zeros(1000)}, run / "model.safetensors")
+    with pytest.raises(RunError, match="does not fit"):
+        load_model(run)
