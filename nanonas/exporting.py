@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .classifier import Classifier, load_model

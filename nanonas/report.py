@@ -166,7 +166,7 @@ class TrainView(View):
 
     def update(self, progress: Progress) -> None:
         if self.progress is None:
-            self.first = progress.fraction
+            self.first, self.begin = progress.fraction, time.monotonic()
         record = progress.record or (self.progress.record if self.progress else None)
         self.progress = Progress(progress.fraction, progress.epoch, record)
         self.plain(self._status())
