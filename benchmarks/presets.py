@@ -19,7 +19,7 @@ from typing import Any
 
 from nanonas import load_spec
 from nanonas.data import load_dataset
-from nanonas.environment import environment
+from nanonas.environment import cores, environment
 from nanonas.run_directory import write_text
 
 RESULTS = Path(__file__).parent / "results" / "presets.json"
@@ -58,7 +58,7 @@ def measure(preset: str, seed: int, sets: list[str], out: Path) -> dict[str, Any
         "test_accuracy": trained["test_accuracy"],
         "ece": evaluated["ece"],
         "latency_ms": evaluated["latency_ms"]["batch_1"]["median"],
-        "environment": environment(),
+        "environment": environment(threads=cores()),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Quiet
+from .options import Json
 
 
 def compare(
@@ -15,7 +15,6 @@ def compare(
     ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a self-contained report.")] = None,
     json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Put runs side by side, and name a winner only when a test supports it.
 
@@ -29,5 +28,5 @@ def compare(
     from nanonas.comparison import renderable
     from nanonas.output import Output, run_argument
 
-    output = Output(json, quiet)
+    output = Output(json)
     output.result(compare_runs([run_argument(run) for run in runs], html), renderable)

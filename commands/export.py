@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Quiet, Run
+from .options import Json, Quiet, Run, Set
 
 
 def export(
@@ -13,6 +13,7 @@ def export(
         list[str] | None, typer.Option("--format", metavar="NAME", help="onnx, torchscript or pt2. Repeatable.")
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also write an ONNX file quantized to 8 bits.")] = False,
+    set_: Set = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -31,4 +32,4 @@ def export(
     output = Output(json, quiet)
     if not format and not int8:
         raise typer.BadParameter("give at least one, e.g. --format onnx", param_hint="--format")
-    output.result(export_model(run_argument(run), format or (), int8, output.say), report.export_table)
+    output.result(export_model(run_argument(run), format or (), int8, set_ or (), output.say), report.export_table)

@@ -1,5 +1,6 @@
 """nanonas search"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,9 @@ def search(
 
       nanonas search --preset digits-evo
 
-      nanonas search --preset cifar10-evo --set data.name=folder --set data.root=photos --set budget.minutes=20
+      nanonas search --preset cifar10-evo --set budget.minutes=20 --set constraints.params=100000 --dry-run
+
+    Your own images, in photos/CLASS/*: nanonas search --preset folder-evo --set data.root=photos
     """
     from nanonas import report
     from nanonas.engine import search as trials_of
@@ -45,9 +48,9 @@ def search(
     if preset is not None:
         from nanonas.spec import preset_path
 
-        preset_path(preset)  # a preset's name, never a file that happens to be called so
-    overrides = [*(set_ or []), *([f"executor.workers={workers}"] if workers else [])]
-    loaded = load_spec(preset or spec or "", overrides)
+        spec = preset_path(preset)
+    assert spec is not None
+    loaded = load_spec(spec, [*(set_ or []), *([f"executor.workers={workers}"] if workers else [])])
     if dry_run:
         from nanonas.planning import plan
 
@@ -59,9 +62,10 @@ def search(
             for trial in trials_of(loaded, run, view.say):
                 view.update(trial)
     except KeyboardInterrupt:
-        source = f"--preset {preset}" if preset else f"--spec {report.quoted(spec)}"
-        sets = "".join(f" --set {report.quoted(item)}" for item in set_ or [])
-        where = f" --out {report.quoted(out)}" if out else ""
-        output.say(f"warning: interrupted; the journal is safe. Go on with:\n  nanonas search {source}{sets}{where}")
+        words = ["nanonas", "search", *(["--preset", preset] if preset else ["--spec", str(spec)])]
+        words += [word for item in set_ or [] for word in ("--set", item)]
+        words += [*(["--out", str(out)] if out else []), *(["--workers", str(workers)] if workers else [])]
+        words += [*(["--json"] if json else []), *(["--quiet"] if quiet else [])]
+        output.say(f"warning: interrupted; the journal is safe. Go on with:\n  {shlex.join(words)}")
         raise typer.Exit(130) from None
     output.result(read_json(run / "search.json"), report.search_table)

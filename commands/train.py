@@ -1,5 +1,6 @@
 """nanonas train"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,8 @@ def train(
         with report.TrainView(output) as view:
             result = train_winner(path, genotype, set_ or (), out, view.say, view.update)
     except KeyboardInterrupt:
-        output.say("warning: interrupted; type the same command again to go on after the last finished epoch")
+        words = ["nanonas", "train", str(path), *(["--genotype", genotype] if genotype else [])]
+        words += [*(word for item in set_ or [] for word in ("--set", item)), *(["--out", str(out)] if out else [])]
+        output.say(f"warning: interrupted. Go on after the last finished epoch with:\n  {shlex.join(words)}")
         raise typer.Exit(130) from None
     output.result(result, report.train_table)

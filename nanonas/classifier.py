@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from .data import DataConfig
 from .errors import RunError, SpecError
 from .genotype import Genotype
-from .run_directory import existing_run, write_json
+from .run_directory import existing_run, write_bytes, write_json
 from .space import SearchSpace, Task
 from .spaces import SPACES
 
@@ -35,7 +35,7 @@ class Card(BaseModel):
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=100_000)]
     input_size: tuple[Annotated[int, Field(ge=1, le=4)], Side, Side]  # C, H, W
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
     data: DataConfig
 
     @property
@@ -116,7 +116,9 @@ def load_model(run: Path | str) -> Classifier:
         params = space.measure(genotype, card.task)["params"]
     except (ValidationError, SpecError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise RunError(f"{run / 'model.json'} is damaged: {reason}; train again: nanonas train {run} --out …") from None
+        raise RunError(
+            f"{run / 'model.json'} is damaged: {reason}; delete it and train.json, and train again"
+        ) from None
     weights = run / "model.safetensors"
     # before anything is allocated: a network is never larger than the file that claims to hold it
     if 4 * params > weights.stat().st_size:
@@ -131,15 +133,7 @@ def load_model(run: Path | str) -> Classifier:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        save_file(tensors, temporary, metadata)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except SafetensorError as error:  # wraps the OSError of a full disk
-        raise OSError(f"cannot write {path}: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, save(tensors, metadata))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -150,7 +144,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             metadata = json.loads(file.read(min(length, path.stat().st_size))).get("__metadata__", {})
         return load_file(path), metadata
     except (SafetensorError, struct.error, ValueError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}; train again with --out") from None
+        raise RunError(f"{path} is damaged: {error}; delete it and train again") from None
 
 
 def _meaning(card: Card) -> tuple[SearchSpace, Genotype]:

@@ -1,5 +1,6 @@
 """The command line: assembles commands/, and turns a user's mistake into one line and an exit code."""
 
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -84,8 +85,7 @@ _assemble()
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without − or ─ shows a ? instead of a traceback
     app(prog_name="nanonas")
-
-
-if __name__ == "__main__":
-    main()

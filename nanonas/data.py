@@ -35,6 +35,15 @@ class DataConfig(Config):
     validation_fraction: float = Field(default=0.1, gt=0, le=0.5)
     image_size: int | None = Field(default=None, ge=4, le=1024)
 
+    @field_validator("root")
+    @classmethod
+    def _absolute(cls, root: str | None) -> str | None:
+        """So that a spec means the same from anywhere."""
+        try:
+            return None if root is None else str(Path(root).expanduser().absolute())
+        except RuntimeError as error:
+            raise ValueError(f"{error}: {root}") from None
+
     @field_validator("name")
     @classmethod
     def _is_registered(cls, name: str) -> str:

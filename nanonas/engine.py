@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 from .errors import RunError, SpecError
 from .evaluators import EVALUATORS, Evaluator
@@ -14,15 +15,15 @@ from .executors import EXECUTORS, Executor, Job, Outcome, Pending
 from .genotype import Genotype
 from .journal import Journal
 from .results import summary
-from .run_directory import begin, check_target, default_run, locked, log, write_json
+from .run_directory import Log, begin, check_target, default_run, locked, write_json
 from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES, Strategy
-from .trial import Fidelity, Line, Proposal, Trial, fidelity_key
+from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, trial_of
 
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
-MAX_INFEASIBLE = 100_000  # proposals in a row that break a constraint, before a search gives up
+MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, before a search gives up
 
 
 def search(
@@ -43,39 +44,32 @@ def search(
         DataError: the data set cannot be read.
     """
     run = Path(run) if run else default_run(spec)
-    evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, say)
+    log = Log(run, say)
+    check_target(run)
+    evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, log.say)
     space: SearchSpace = SPACES[spec.space.name](spec.space)
     check_constraints(spec, space, evaluator)
-    check_target(run)
     run.mkdir(parents=True, exist_ok=True)
-
-    def tell_all(text: str) -> None:
-        say(text)
-        log(run, text)
-
     with locked(run):
-        begin(run, spec, evaluator.data, tell_all)
+        begin(run, spec, evaluator.data, log.say)
         journal = Journal(run / "trials.jsonl")
+        log.note(f"search starts at trial {len(journal.lines)}")
         strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, space, spec.objectives)
         with closing(EXECUTORS[spec.executor.name](spec.executor, spec)) as executor:
-            if executor.workers > spec.executor.lookahead:
-                tell_all(
-                    f"warning: {executor.workers} workers, but a lookahead of {spec.executor.lookahead} keeps only as "
-                    "many busy; see executor.lookahead"
-                )
-            log(run, f"search starts at trial {len(journal.lines)}")
+            wanted, lookahead = spec.executor.workers, spec.executor.lookahead
+            if wanted != "auto" and wanted > lookahead:
+                log.say(f"warning: executor.lookahead is {lookahead}: of {wanted} workers no more can be busy")
             loop = _Loop(spec, space, strategy, evaluator, executor, journal)
             for trial in loop:
-                if trial.trial >= len(journal.lines):
-                    log(
-                        run,
-                        f"trial {trial.trial} {trial.status}: {trial.genotype} {trial.error or dict(trial.metrics)}",
-                    )
+                if not trial.replayed:
+                    log.note(f"trial {trial.trial} {trial.status}: {trial.error or dict(trial.metrics)}")
                 yield trial
             if loop.stopped:
-                tell_all(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
+                log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
         write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats))
-        log(run, f"search ended after {len(loop.trials)} trials")
+        log.note(f"search ends after {len(loop.trials)} trials")
+    if not loop.trials and loop.stopped:
+        raise SpecError(f"no architecture was found: {loop.stopped}; loosen the constraints")
 
 
 class _Loop:
@@ -151,8 +145,10 @@ class _Loop:
             self.repeats += repeats
             return proposal, repeats
         self.repeats += repeats
-        what = f"{repeats:,} architectures known already and {infeasible:,} outside the constraints"
-        self.stopped = f"the space is exhausted, the last proposals were {what}"
+        what = "the space is exhausted" if repeats >= MAX_REPEATS else "hardly anything meets the constraints"
+        self.stopped = (
+            f"{what} (of the last proposals {repeats:,} were known already, {infeasible:,} did not meet them)"
+        )
         return None
 
     def _start_trial(self, trial: int, proposal: Proposal, seed: int) -> Line | Pending:
@@ -168,15 +164,13 @@ class _Loop:
 
     def _finish(self, number: int, proposal: Proposal, repeats: int, seed: int, work: Line | Pending) -> Trial:
         if isinstance(work, Line):
-            status, metrics, error, elapsed = work.status, work.metrics, work.error, work.elapsed
-        else:
-            outcome: Outcome = work.result()
-            status = "failed" if outcome.error else "ok"
-            metrics, error, elapsed = outcome.metrics, outcome.error, round(self._elapsed(), 3)
-        fidelity, parent = proposal.fidelity, proposal.parent
-        trial = Trial(number, proposal.genotype, fidelity, parent, status, metrics, error, seed, elapsed, repeats)
-        if not isinstance(work, Line):
-            self.journal.append(trial)  # before anyone learns of it
+            return trial_of(work, proposal.genotype, repeats)
+        outcome: Outcome = work.result()
+        status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
+        elapsed = round(self._elapsed(), 3)
+        told = (status, outcome.metrics, outcome.error, seed, elapsed)
+        trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *told, repeats=repeats)
+        self.journal.append(trial)  # before anyone learns of it
         return trial
 
 

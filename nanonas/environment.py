@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 
-def environment() -> dict[str, Any]:
-    """Cheap enough for every start: versions come from package metadata, torch is not imported."""
+def environment(threads: int) -> dict[str, Any]:
+    """Cheap enough for every start: versions come from package metadata, torch is not imported.
+
+    Args:
+        threads: of each process that trains.
+    """
     return {
         "nanonas": _version("nanonas"),
         "commit": _commit(),
@@ -19,6 +23,8 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": cores(),
+        "threads": threads,
+        "gpu": _gpus(),
     }
 
 
@@ -49,6 +55,15 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return described.stdout.strip() or None
+
+
+def _gpus() -> list[str]:
+    """NVIDIA's driver lists them in /proc."""
+    found = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        text = path.read_text(errors="replace")
+        found += [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("Model")]
+    return found
 
 
 def _cpu() -> str:

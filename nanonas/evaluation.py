@@ -1,26 +1,23 @@
 """How good is it: accuracy, calibration and latency, of a run's network or of an exported file."""
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from .classifier import load_model
-from .data import DataConfig, Dataset, load_dataset
+from .data import Dataset, load_dataset
 from .environment import environment
 from .errors import DataError, ExportError, NanonasError, RunError
-from .exporters import EXPORTERS, Exporter, ModelFile
+from .exporters import EXPORTERS, Exporter, Metadata, reason
 from .exporting import exported_files
 from .profile import latency_ms
-from .run_directory import document, locked, log, write_json
+from .run_directory import Log, count_test_look, data_environment, document, locked, same_data, write_json
 from .spec import override_data
 from .training import threads
-from .winner import count_test_look, test_looks
 
 CALIBRATION_BINS = 15
 BATCH = 500
@@ -51,8 +48,8 @@ def evaluate(
 
 def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
     classifier = load_model(run)
-    card = classifier.card
-    dataset = load_dataset(override_data(card.data, overrides), say)
+    card, log = classifier.card, Log(run, say)
+    dataset = load_dataset(override_data(card.data, overrides), log.say)
     _check_fit(dataset, card.classes, card.input_size)
 
     @torch.inference_mode()
@@ -61,24 +58,23 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None
         return logits
 
     with locked(run):
-        count_test_look(run, "eval")
-        scores = _scores(run_network, dataset, card.mean, card.std)
-        with threads(1):
-            latency = latency_ms(run_network, card.input_size)
+        looks = count_test_look(run, "eval")
         result = document(
             "eval",
             run,
             genotype=card.genotype,
-            **scores,
-            latency_ms=latency,
-            threads=1,
+            **_measured(run_network, dataset, card.mean, card.std, card.input_size, say),
             params=classifier.params,
             macs=classifier.macs,
-            test_looks=test_looks(run),
-            environment=environment(),
+            test_looks=looks,
+            **data_environment(dataset),
+            environment=environment(threads=1),
         )
-        write_json(run / "eval.json", result)
-        log(run, f"evaluated: test accuracy {result['test_accuracy']:.4f}")
+        if same_data(run, dataset):
+            write_json(run / "eval.json", result)
+        else:
+            log.say(f"warning: these are not the data that {run} was trained on; its eval.json stays as it is")
+        log.note(f"evaluated: test accuracy {result['test_accuracy']:.4f}")
     return result
 
 
@@ -86,43 +82,49 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Calla
     name, exporter = _by_suffix().get(path.suffix, (None, None))
     if name is None or exporter is None:
         raise ExportError(f"{path} is of no known format; allowed: {', '.join(_by_suffix())}, or a run directory")
-    if exporter.holds_code and not trust and not _vouched_for(path):
+    run = _run_of(path)
+    if exporter.holds_code and not trust and run is None:
         raise ExportError(
             f"{path} can hold code, and no run directory around it lists it; add --trust if you know who made it"
         )
     model = exporter.read(path)
-    metadata = _metadata(model, path)
-    dataset = load_dataset(override_data(metadata["data"], overrides), say)
-    _check_fit(dataset, metadata["classes"], metadata["input_size"])
-    with threads(1):
-        try:
-            scores = _scores(model.run, dataset, metadata["mean"], metadata["std"])
-            latency = latency_ms(model.run, metadata["input_size"])
-        except NanonasError:
-            raise
-        except Exception as error:  # whatever a runtime raises for a file that loads and does not run
-            raise ExportError(f"{path} loads but does not run: {str(error).splitlines()[0]:.200}") from None
+    metadata = Metadata.of(model.metadata, path)
+    channels, height, width = metadata.input_size
+    dataset = load_dataset(override_data(metadata.data, overrides), say)
+    _check_fit(dataset, metadata.classes, metadata.input_size)
+    try:
+        measured = _measured(model.run, dataset, metadata.mean, metadata.std, (channels, height, width), say)
+    except NanonasError:
+        raise
+    except Exception as error:  # whatever a runtime raises for a file that loads and does not run
+        raise ExportError(f"{path} loads but does not run: {reason(error)}") from None
     return document(
         "eval",
-        path.parent,
-        file=path.name,
+        run or path.parent,
+        file=f"exports/{path.name}" if run else path.name,
         format=name,
         bytes=path.stat().st_size,
-        genotype=metadata["genotype"],
-        **scores,
-        latency_ms=latency,
-        threads=1,
-        params=metadata["params"],
-        macs=metadata["macs"],
-        environment=environment(),
+        genotype=metadata.genotype,
+        **measured,
+        params=metadata.params,
+        macs=metadata.macs,
+        test_looks=count_test_look(run, "eval") if run else None,
+        **data_environment(dataset),
+        environment=environment(threads=1),
     )
 
 
-def _scores(
-    run: Callable[[np.ndarray], np.ndarray], dataset: Dataset, mean: Sequence[float], std: Sequence[float]
+def _measured(
+    run: Callable[[np.ndarray], np.ndarray],
+    dataset: Dataset,
+    mean: Sequence[float],
+    std: Sequence[float],
+    input_size: tuple[int, int, int],
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Accuracy, accuracy of each class, and expected calibration error on the test images; one view of each."""
+    """Accuracy, accuracy of each class and calibration on the test images, one view of each; latency on one thread."""
     pixels, labels = dataset.test()
+    say(f"evaluating {len(labels):,} test images")
     offset, scale = np.asarray(mean, np.float32), np.asarray(std, np.float32)
     logits = np.concatenate(
         [
@@ -134,14 +136,20 @@ def _scores(
     ).astype(np.float64)
     if logits.shape != (len(labels), len(dataset.classes)):
         raise ExportError(f"the model's output has the shape {logits.shape[1:]}, not {len(dataset.classes)} classes")
+    if not np.isfinite(logits).all():
+        raise ExportError("the model's outputs are not finite: its weights are damaged")
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
     probabilities = exponentials / exponentials.sum(1, keepdims=True)
     right = logits.argmax(1) == labels
+    say("measuring latency")
+    with threads(1):
+        latency = latency_ms(run, input_size)
     return {
         "test_accuracy": float(right.mean()),
         "test_images": len(labels),
         "per_class": {name: float(right[labels == i].mean()) for i, name in enumerate(dataset.classes)},
         "ece": expected_calibration_error(probabilities.max(1), right),
+        "latency_ms": latency,
     }
 
 
@@ -162,35 +170,14 @@ def _check_fit(dataset: Dataset, classes: Sequence[str], input_size: Sequence[in
         raise DataError(f"data set {dataset.name} has images of {size} (C, H, W), the model takes {tuple(input_size)}")
 
 
-def _metadata(model: ModelFile, path: Path) -> Mapping[str, Any]:
-    types: dict[str, Any] = {
-        "classes": tuple[str, ...],
-        "mean": tuple[float, ...],
-        "std": tuple[float, ...],
-        "input_size": tuple[int, int, int],
-        "data": DataConfig,
-        "genotype": str,
-        "params": int,
-        "macs": int,
-    }
-    found = {}
-    for key, kind in types.items():
-        try:
-            found[key] = TypeAdapter(kind).validate_python(json.loads(model.metadata[key]))
-        except KeyError:
-            raise ExportError(f"{path} was not made by nanonas: it does not say its {key}") from None
-        except (ValidationError, ValueError, RecursionError):
-            raise ExportError(f"{path} is damaged: its {key} cannot be read") from None
-    return found
-
-
-def _vouched_for(path: Path) -> bool:
-    """Whether the run directory around a file lists it, unchanged."""
+def _run_of(path: Path) -> Path | None:
+    """The run directory around a file, if it lists it, unchanged."""
     run = path.absolute().parent.parent
-    if not (run / "spec.yaml").is_file():
-        return False
+    if path.absolute().parent.name != "exports" or not (run / "spec.yaml").is_file():
+        return None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return (f"exports/{path.name}", digest) in {(entry["path"], entry["sha256"]) for entry in exported_files(run)}
+    listed = {(entry["path"], entry["sha256"]) for entry in exported_files(run)}
+    return path.parent.parent if (f"exports/{path.name}", digest) in listed else None
 
 
 def _by_suffix() -> dict[str, tuple[str, Exporter]]:

@@ -1,7 +1,6 @@
 """The trained network as files that run without nanonas, each checked against it before it gets its name."""
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,22 +12,28 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from .classifier import Classifier, load_model
 from .data import load_dataset
 from .errors import ExportError, RunError
-from .exporters import EXPORTERS, Exporter
+from .exporters import EXPORTERS, Exporter, Metadata
 from .profile import latency_ms
-from .run_directory import document, locked, log, read_json, write_json
+from .run_directory import Log, document, locked, read_json, write_json
+from .spec import override_data
 from .training import threads
 
 PARITY_IMAGES = 256
 MAX_ABS_DIFF = 1e-4
+Write = Callable[[Classifier, torch.Tensor, Path], None]
 
 
 def export(
     run: Path | str,
     formats: Sequence[str] = ("onnx",),
     int8: bool = False,
+    overrides: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Writes `exports/model.*` for each format (and `model-int8.onnx`) and export.json.
+
+    Args:
+        overrides: `data.…=…`, such as `data.root=…` when the images have moved.
 
     Raises:
         UnknownName: a format that does not exist.
@@ -37,23 +42,23 @@ def export(
     run = Path(run)
     exporters = {name: EXPORTERS[name] for name in dict.fromkeys(formats)}
     classifier = load_model(run)
+    log = Log(run, say)
     with locked(run):
-        images = parity_images(classifier, say)
+        images = parity_images(classifier, overrides, log.say)
         folder = run / "exports"
         folder.mkdir(exist_ok=True)
         files = {entry["path"]: entry for entry in exported_files(run)}
-        for name, exporter in exporters.items():
-            say(f"exporting {name}")
-            entry = _export(name, exporter, classifier, images, folder, say)
-            files[entry["path"]] = entry
+        work = [(name, _float_writer(exporter), exporter.file_name) for name, exporter in exporters.items()]
         if int8:
-            from .quantization import export_int8
+            from .quantization import write_int8
 
-            entry = export_int8(classifier, folder, say)
+            work.append(("onnx-int8", write_int8, "model-int8.onnx"))
+        for name, write, file_name in work:
+            log.say(f"exporting {name}")
+            entry = _export(name, write, folder / file_name, classifier, images)
             files[entry["path"]] = entry
-        result = document("export", run, files=list(files.values()))
-        write_json(run / "export.json", result)
-        log(run, f"exported {', '.join(files)}")
+            result = document("export", run, files=list(files.values()))
+            write_json(run / "export.json", result)  # after each file: the next may fail
     return result
 
 
@@ -84,65 +89,66 @@ def exported_files(run: Path) -> list[dict[str, Any]]:
     return [entry.model_dump() for entry in files if (run / "exports" / Path(entry.path).name).exists()]
 
 
-def parity_images(classifier: Classifier, say: Callable[[str], None]) -> torch.Tensor:
+def parity_images(
+    classifier: Classifier, overrides: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
+) -> torch.Tensor:
     """256 real images, preprocessed; from the training part, so that no look at test data is spent on them."""
-    dataset = load_dataset(classifier.card.data, say)
+    dataset = load_dataset(override_data(classifier.card.data, overrides), say)
     rows = np.random.default_rng(0).permutation(len(dataset.train_labels))[:PARITY_IMAGES]
     return classifier.preprocess(np.asarray(dataset.train_images[np.sort(rows)]))
 
 
-def metadata_of(classifier: Classifier) -> dict[str, str]:
-    """What a file needs to be used, and to be found again: each value is JSON."""
-    card = classifier.card.model_dump(mode="json")
-    fields = {key: card[key] for key in ("classes", "mean", "std", "input_size", "data", "genotype")}
-    fields |= {"params": classifier.params, "macs": classifier.macs}
-    return {key: json.dumps(value) for key, value in fields.items()}
+def metadata_of(classifier: Classifier) -> Metadata:
+    """What a file needs to be used, and to be found again."""
+    card = classifier.card.model_dump()
+    fields = {key: card[key] for key in card.keys() & Metadata.model_fields.keys()}
+    return Metadata(**fields, params=classifier.params, macs=classifier.macs)
 
 
-def _export(
-    name: str,
-    exporter: Exporter,
-    classifier: Classifier,
-    images: torch.Tensor,
-    folder: Path,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    path = folder / exporter.file_name
-    temporary = folder / f".new-{exporter.file_name}"  # keeps the suffix, which some formats insist on
+def _float_writer(exporter: Exporter) -> Write:
+    def write(classifier: Classifier, images: torch.Tensor, path: Path) -> None:
+        exporter.write(classifier.network.eval(), images[:2].clone(), path, metadata_of(classifier).texts())
+
+    return write
+
+
+def _export(name: str, write: Write, path: Path, classifier: Classifier, images: torch.Tensor) -> dict[str, Any]:
+    temporary = path.with_name(f".new-{path.name}")  # keeps the suffix, which some formats insist on
     try:
-        exporter.write(classifier.network.eval(), images[:2].clone(), temporary, metadata_of(classifier))
-        model = exporter.read(temporary)
+        write(classifier, images, temporary)
+        model = EXPORTERS[name.removesuffix("-int8")].read(temporary)
         logits = np.concatenate([model.run(part.numpy()) for part in (images[:1], images[1:8], images[8:])])
-        difference, agreement = check_parity(name, classifier, images, logits)
+        difference, agreement = parity(classifier, images, logits)
+        if not name.endswith("-int8"):  # eight bits cannot pass: how far they are off is reported instead
+            check_parity(name, difference, agreement)
         with threads(1):
             latency = latency_ms(model.run, classifier.card.input_size)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return {
-        "format": name,
-        "path": f"{folder.name}/{path.name}",
-        "bytes": path.stat().st_size,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "max_abs_diff": difference,
-        "top1_agreement": agreement,
-        "latency_ms": latency,
-    }
+    entry = ExportedFile(
+        format=name,
+        path=f"{path.parent.name}/{path.name}",
+        bytes=path.stat().st_size,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        max_abs_diff=difference,
+        top1_agreement=agreement,
+        latency_ms={batch: dict(times) for batch, times in latency.items()},
+    )
+    return entry.model_dump()
 
 
 @torch.inference_mode()
-def check_parity(name: str, classifier: Classifier, images: torch.Tensor, logits: np.ndarray) -> tuple[float, float]:
-    """The largest difference of the logits, and the share of equal top-1 classes.
-
-    Raises:
-        ExportError: more than 1e-4 apart, or another class for any image.
-    """
+def parity(classifier: Classifier, images: torch.Tensor, logits: np.ndarray) -> tuple[float, float]:
+    """The largest difference of the logits, and the share of equal top-1 classes."""
     expected = classifier.eval()(images).numpy()
-    difference = float(np.abs(expected - logits).max())
-    agreement = float((expected.argmax(1) == logits.argmax(1)).mean())
+    return float(np.abs(expected - logits).max()), float((expected.argmax(1) == logits.argmax(1)).mean())
+
+
+def check_parity(name: str, difference: float, agreement: float) -> None:
+    """Raises ExportError when outputs are more than 1e-4 apart, or the class of any image is another."""
     if not difference <= MAX_ABS_DIFF or agreement < 1:  # not (… <= …): NaN fails too
         raise ExportError(
             f"{name}: the file computes something else than the network: outputs differ by up to {difference:.2g} "
-            f"(allowed {MAX_ABS_DIFF:g}), top-1 agrees on {agreement:.2%} of {len(images)} images; no file was left"
+            f"(allowed {MAX_ABS_DIFF:g}), top-1 agrees on {agreement:.2%} of {PARITY_IMAGES} images; no file was left"
         )
-    return difference, agreement

@@ -1,5 +1,6 @@
 """trials.jsonl: the record is the state."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -41,16 +42,15 @@ class Journal:
     def append(self, trial: Trial) -> None:
         """One write, then fsync. On a full disk the half line is cut off again, and the error goes on."""
         text = (json.dumps(line_of(trial), allow_nan=False) + "\n").encode()
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.ftruncate(handle, self._end)  # a torn line of an earlier death
+        self.path.touch()
+        with self.path.open("r+b", buffering=0) as file:
+            file.truncate(self._end)  # a torn line of an earlier death
+            file.seek(self._end)
             try:
-                if os.pwrite(handle, text, self._end) < len(text):
-                    raise OSError(28, "No space left on device", str(self.path))
-                os.fsync(handle)
+                if (file.write(text) or 0) < len(text):
+                    raise OSError(errno.ENOSPC, "No space left on device", str(self.path))
+                os.fsync(file)
             except OSError:
-                os.ftruncate(handle, self._end)
+                file.truncate(self._end)
                 raise
-        finally:
-            os.close(handle)
         self._end += len(text)

@@ -17,7 +17,7 @@ class Output:
 
     Args:
         as_json: stdout gets exactly one JSON document.
-        quiet: stderr gets warnings and errors only.
+        quiet: stderr gets only errors, and what begins with "warning".
     """
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
@@ -42,9 +42,13 @@ class Output:
         if self.as_json:
             sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
         else:
-            from rich.console import Console
+            from rich.console import Console, Group
+            from rich.text import Text
 
-            Console(highlight=False, soft_wrap=False).print(render(document))
+            drawn = render(document)
+            for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
+                # a line of text is there to be copied: no width may break it
+                Console(highlight=False).print(part, soft_wrap=isinstance(part, str | Text))
         sys.stdout.flush()
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .engine import check_constraints, is_feasible, training_seed
+from .engine import MAX_INFEASIBLE, check_constraints, is_feasible, training_seed
 from .environment import cores
 from .errors import EvaluationError, SpecError
 from .evaluators import EVALUATORS
@@ -29,21 +29,24 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
     space = SPACES[spec.space.name](spec.space)
     check_constraints(spec, space, evaluator)
     rng = random.Random(f"{spec.seed}/plan")
-    samples = [space.sample(rng) for _ in range(SAMPLES)]
-    feasible = [genotype for genotype in samples if is_feasible(genotype, space, evaluator, spec)]
-    if not feasible:
-        raise SpecError(f"none of {SAMPLES:,} random genotypes meets the constraints {spec.constraints}; loosen them")
+    drawn = [space.sample(rng) for _ in range(SAMPLES)]
+    feasible = [genotype for genotype in drawn if is_feasible(genotype, space, evaluator, spec)]
+    share = len(feasible) / SAMPLES
+    more = (space.sample(rng) for _ in range(MAX_INFEASIBLE))
+    chosen = feasible[0] if feasible else next((g for g in more if is_feasible(g, space, evaluator, spec)), None)
+    if chosen is None:
+        raise SpecError(f"hardly anything meets the constraints {spec.constraints}; loosen them")
     say("measuring one evaluation")
-    seed = training_seed(spec.seed, space.canonical(feasible[0]), evaluator.fidelity)
+    seed = training_seed(spec.seed, space.canonical(chosen), evaluator.fidelity)
     warm = {**evaluator.fidelity, "epochs": 1} if "epochs" in evaluator.fidelity else evaluator.fidelity
-    evaluator.evaluate(space, feasible[0], warm, seed)  # loads what every worker loads once
-    start = time.perf_counter()
     try:
-        evaluator.evaluate(space, feasible[0], evaluator.fidelity, seed)
+        evaluator.evaluate(space, chosen, warm, seed)  # loads what every worker loads once
+        start = time.perf_counter()
+        evaluator.evaluate(space, chosen, evaluator.fidelity, seed)
     except EvaluationError as error:
-        say(f"warning: the measured evaluation failed: {error}")
+        raise SpecError(f"the measured evaluation failed: {error}; see the evaluator's settings") from None
     seconds_per_trial = time.perf_counter() - start
-    workers = min(EXECUTORS[spec.executor.name](spec.executor, spec).workers, spec.executor.lookahead)
+    workers = EXECUTORS[spec.executor.name](spec.executor, spec).workers
     by_trials = spec.budget.trials * seconds_per_trial / min(workers, cores()) if spec.budget.trials else None
     by_minutes = spec.budget.minutes * 60 if spec.budget.minutes else None
     seconds = min(limit for limit in (by_trials, by_minutes) if limit is not None)
@@ -55,7 +58,7 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
         "schema_version": SCHEMA_VERSION,
         "spec": spec.model_dump(mode="json"),
         "space_size": space.size,
-        "feasible_share": len(feasible) / SAMPLES,
+        "feasible_share": share,
         "seconds_per_trial": round(seconds_per_trial, 3),
         "seconds": round(seconds, 1),
         "workers": workers,

@@ -105,7 +105,7 @@ class SearchView(View):
         self.trials: list[Trial] = []
         self.best: Trial | None = None
         self.begin = time.monotonic()
-        self.begin_elapsed = 0.0
+        self.replayed: list[Trial] = []
         self.metric = next(iter(spec.objectives))
 
     def update(self, trial: Trial) -> None:
@@ -113,7 +113,9 @@ class SearchView(View):
         better = best_trial([*([self.best] if self.best else []), trial], self.spec)
         improved = better is not None and better is not self.best
         self.best = better
-        if trial.elapsed < time.monotonic() - self.begin:  # it was run just now, not replayed
+        if trial.replayed:
+            self.replayed.append(trial)
+        else:
             shown = (
                 f"{self.metric} {metric(self.metric, trial.metrics[self.metric])}"
                 if trial.ok
@@ -122,8 +124,6 @@ class SearchView(View):
             self.plain(
                 f"trial {trial.trial}: {shown}{'  (best so far)' if improved else ''}; {self._status()}", not trial.ok
             )
-        else:
-            self.begin_elapsed = trial.elapsed
 
     def _status(self) -> str:
         failed = sum(not trial.ok for trial in self.trials)
@@ -135,7 +135,7 @@ class SearchView(View):
         return f"{len(self.trials)}{budget} evaluated, {cached} cached, {failed} failed, {best}, {until}"
 
     def _seconds_left(self) -> float | None:
-        elapsed = self.begin_elapsed + time.monotonic() - self.begin
+        elapsed = time.monotonic() - self.begin + (self.replayed[-1].elapsed if self.replayed else 0)
         limits = []
         if self.spec.budget.minutes:
             limits.append(self.spec.budget.minutes * 60 - elapsed)
@@ -207,7 +207,7 @@ def search_table(document: dict[str, Any]) -> RenderableType:
         "",
         Text(space.describe(space.parse(best["genotype"]))),
         "",
-        Text(best["genotype"], overflow="fold"),
+        Text(best["genotype"]),
         Text(f"next: nanonas train {quoted(run)}"),
     )
 
@@ -218,10 +218,9 @@ def train_table(document: dict[str, Any]) -> RenderableType:
         "params": f"{document['params']:,}",
         "MACs": count(document["macs"]),
         "training": f"{document['epochs']} epochs, {duration(document['train_seconds'])} on {document['device']}",
-        "model": f"{document['run']}/model.safetensors",
-        "next": f"nanonas export {quoted(document['run'])} --format onnx",
     }
-    return facts(rows)
+    run = document["run"]
+    return Group(facts(rows), Text(f"model: {run}/model.safetensors\nnext: nanonas export {quoted(run)} --format onnx"))
 
 
 def eval_table(document: dict[str, Any]) -> RenderableType:
@@ -255,7 +254,7 @@ def export_table(document: dict[str, Any]) -> RenderableType:
             f"{100 * entry['top1_agreement']:.4g} %",
             f"{entry['latency_ms']['batch_1']['median']:.2f} ms",
         )
-    return Group(Text(f"in {document['run']}", overflow="fold"), table)
+    return Group(Text(f"in {document['run']}"), table)
 
 
 def plan_table(document: dict[str, Any]) -> RenderableType:
@@ -273,7 +272,7 @@ def plan_table(document: dict[str, Any]) -> RenderableType:
 def presets_table() -> RenderableType:
     table = Table("preset", "data", "strategy", "what it is", box=None, pad_edge=False)
     for name in preset_names():
-        spec = load_spec(name)
+        spec = load_spec(preset_path(name))
         first = preset_path(name).read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         table.add_row(name, spec.data.name, spec.strategy.name, first)
     return table

@@ -9,17 +9,18 @@ from .pareto import front, scores
 from .run_directory import document, read_json
 from .space import SearchSpace
 from .spec import Spec
-from .trial import Fidelity, Trial
+from .trial import Fidelity, Trial, trial_of
 
 
 def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:
     """The best by the first objective, of those at the highest fidelity that was reached; the earliest of equals."""
-    done = [trial for trial in trials if trial.ok]
-    if not done:
-        return None
-    highest = max(_cost(trial.fidelity) for trial in done)
-    done = [trial for trial in done if _cost(trial.fidelity) == highest]
-    return max(done, key=lambda trial: (scores(trial.metrics, spec.objectives), -trial.trial))
+    done = _at_highest_fidelity(trials)
+    return max(done, key=lambda trial: (scores(trial.metrics, spec.objectives), -trial.trial), default=None)
+
+
+def _at_highest_fidelity(trials: Sequence[Trial]) -> list[Trial]:
+    highest = max((_cost(trial.fidelity) for trial in trials if trial.ok), default=0.0)
+    return [trial for trial in trials if trial.ok and _cost(trial.fidelity) == highest]
 
 
 def _cost(fidelity: Fidelity) -> float:
@@ -31,20 +32,7 @@ def _cost(fidelity: Fidelity) -> float:
 
 def read_trials(run: Path, space: SearchSpace) -> list[Trial]:
     """The trials of a run directory, without running anything."""
-    return [
-        Trial(
-            line.trial,
-            space.parse(line.genotype),
-            line.fidelity,
-            line.parent,
-            line.status,
-            line.metrics,
-            line.error,
-            line.seed,
-            line.elapsed,
-        )
-        for line in Journal(run / "trials.jsonl").lines
-    ]
+    return [trial_of(line, space.parse(line.genotype)) for line in Journal(run / "trials.jsonl").lines]
 
 
 def summary(run: Path, spec: Spec, trials: Sequence[Trial], cached: int) -> dict[str, Any]:
@@ -58,7 +46,7 @@ def summary(run: Path, spec: Spec, trials: Sequence[Trial], cached: int) -> dict
         seed=spec.seed,
         spec=spec.model_dump(mode="json"),
         best=_entry(best) if best else None,
-        front=[_entry(trial) for trial in front(trials, spec.objectives)],
+        front=[_entry(trial) for trial in front(_at_highest_fidelity(trials), spec.objectives)],
         trials=len(trials),
         evaluated=len(trials) - failed,
         cached=cached,

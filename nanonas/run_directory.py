@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .data import Dataset
 
 SCHEMA_VERSION = 1
+BEGINNINGS = ("environment.json",)  # what a run killed in its first moment may have
 
 
 def default_run(spec: Spec) -> Path:
@@ -30,7 +31,7 @@ def run_spec(run: Path) -> Spec:
 
 def check_target(run: Path) -> None:
     """Raises RunError when a path holds something that is no run."""
-    if run.is_dir() and not any(path for path in run.iterdir() if not path.name.startswith(".")):
+    if run.is_dir() and all(path.name.startswith(".") or path.name in BEGINNINGS for path in run.iterdir()):
         return
     if run.exists() and not (run / "spec.yaml").is_file():
         raise RunError(f"{run} exists and is not a run directory (it has no spec.yaml); choose another --out")
@@ -38,19 +39,19 @@ def check_target(run: Path) -> None:
 
 def begin(run: Path, spec: Spec, data: "Dataset | None", say: Callable[[str], None]) -> None:
     """Writes what a run begins with, or checks that the run there is one of this spec and these data."""
-    now = environment() | data_environment(data)
     if (run / "spec.yaml").exists():
         changed = differences(run_spec(run), spec)
         if changed:
             raise RunError(f"{run} holds a run of another spec ({'; '.join(changed[:5])}); choose another --out")
-    write_text(run / "spec.yaml", spec.text())
-    if not (run / "environment.json").exists():
+    now = environment(threads=1) | data_environment(data)
+    if (run / "environment.json").exists():
+        check_data(run, data)
+        before = read_json(run / "environment.json").get("torch")
+        if before != now["torch"]:
+            say(f"warning: {run} was begun with torch {before}, this is {now['torch']}: scores may differ")
+    else:
         write_json(run / "environment.json", now)
-        return
-    check_data(run, data)
-    before = read_json(run / "environment.json").get("torch")
-    if before != now["torch"]:
-        say(f"warning: {run} was begun with torch {before}, this is {now['torch']}: scores may differ")
+    write_text(run / "spec.yaml", spec.text())  # last: with it, a directory is a run
 
 
 def data_environment(data: "Dataset | None") -> dict[str, Any]:
@@ -58,21 +59,30 @@ def data_environment(data: "Dataset | None") -> dict[str, Any]:
     return {"data": {"name": data.name, "fingerprint": data.fingerprint}} if data is not None else {}
 
 
+def same_data(run: Path, data: "Dataset | None") -> bool:
+    """Whether these are the data that a run was begun on, by their fingerprint; true when it says nothing of them."""
+    before = read_json(run / "environment.json").get("data")
+    return before is None or before == data_environment(data).get("data")
+
+
 def check_data(run: Path, data: "Dataset | None") -> None:
     """Raises RunError when a run was begun on other data."""
-    before = read_json(run / "environment.json").get("data")
-    if before is not None and before != data_environment(data).get("data"):
+    if not same_data(run, data):
         raise RunError(
             f"{run} was begun on other data: behind data.name and data.root lies another set now; choose another --out"
         )
 
 
 def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Beside, then renamed: a reader sees the old file or the new one."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -125,12 +135,13 @@ def locked(run: Path) -> Iterator[None]:
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not (path.exists() and path.samefile(f"/dev/fd/{file.fileno()}")):
+            if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 raise BlockingIOError  # its last holder removed it in this very moment
-        except OSError:
+        except (BlockingIOError, FileNotFoundError):
             file.seek(0)
             holder = file.read(20).strip() or "unknown"
-            raise RunError(f"{run} is in use by process {holder}; wait for it, or choose another --out") from None
+            advice = "close that search first" if holder == str(os.getpid()) else "wait for it, or choose another --out"
+            raise RunError(f"{run} is in use by process {holder}; {advice}") from None
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
@@ -141,7 +152,30 @@ def locked(run: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def log(run: Path, text: str) -> None:
-    """A line of log.txt: what was said, with the time."""
-    with (run / "log.txt").open("a", encoding="utf-8") as file:
-        file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+class Log:
+    """log.txt: what was said, with the time. What is said before there is a run directory waits until there is."""
+
+    def __init__(self, run: Path, say: Callable[[str], None] = lambda text: None) -> None:
+        self._run, self._say = run, say
+        self._waiting: list[str] = []
+
+    def say(self, text: str) -> None:
+        self._say(text)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """For the file only."""
+        self._waiting.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        if (self._run / "spec.yaml").exists():
+            with (self._run / "log.txt").open("a", encoding="utf-8") as file:
+                file.writelines(self._waiting)
+            self._waiting.clear()
+
+
+def count_test_look(run: Path, command: str) -> int:
+    """Every look at test data is a line of test_looks.jsonl; how many there are now."""
+    path = run / "test_looks.jsonl"
+    line = json.dumps({"command": command, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    return len(path.read_text(encoding="utf-8").splitlines())

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+PLATEAU = 60  # steps without gain before a descent ends
+
+
 @dataclass(frozen=True)
 class Choice:
     """A decision that a genotype makes: its name and its options, in the order in which they are printed."""
@@ -106,16 +109,22 @@ class SearchSpace(ABC):
                 yield self._with(genotype, i, option)
 
     def smallest(self, cost: Callable[[Genotype], float]) -> Genotype:
-        """The cheapest connected architecture, by steepest descent over neighbours.
+        """The cheapest connected architecture, by steepest descent over neighbours, also along plateaus.
 
         Exact for a cost that is a sum over choices; otherwise a local minimum, so an upper bound of the least.
         """
-        genotype = min(filter(self.is_connected, (self.sample(random.Random(i)) for i in range(100))), key=cost)
-        while True:
-            better = min(filter(self.is_connected, self.neighbours(genotype)), key=cost, default=genotype)
-            if cost(better) >= cost(genotype):
-                return genotype
-            genotype = better
+        rng = random.Random(0)
+        here = min(filter(self.is_connected, (self.sample(rng) for _ in range(200))), key=cost)
+        best, seen, patience = here, {here}, PLATEAU
+        while patience:
+            ahead = [g for g in self.neighbours(here) if g not in seen and self.is_connected(g)]
+            least = min(map(cost, ahead), default=math.inf)
+            if least > cost(best):
+                break
+            here = rng.choice([g for g in ahead if cost(g) == least])
+            seen.add(here)
+            best, patience = (here, PLATEAU) if least < cost(best) else (best, patience - 1)
+        return best
 
     def _others(self, genotype: Genotype, i: int) -> list[Value]:
         return [option for option in self.choices[i].options if option != genotype.values[i]]

@@ -123,14 +123,16 @@ def preset_path(name: str) -> Path:
 
 
 def load_spec(source: str | Path, overrides: Sequence[str] = ()) -> Spec:
-    """The spec of a YAML file or a preset's name, with overrides `key.key=value` (the value is YAML) on top.
+    """The spec of a YAML file, or of a preset when a text names one; overrides `key.key=value` go on top.
+
+    The value of an override is YAML.
 
     Raises:
         SpecError: one line for every field that is wrong, with file, line and column.
     """
     path = Path(source)
-    if not path.suffix and not path.exists():
-        path = preset_path(str(source))
+    if isinstance(source, str) and (source in preset_names() or not (path.suffix or path.exists())):
+        path = preset_path(source)
     text = _read(path)
     node, content = _parse(text, str(path))
     for override in overrides:
@@ -139,9 +141,6 @@ def load_spec(source: str | Path, overrides: Sequence[str] = ()) -> Spec:
         spec = Spec.model_validate(content)
     except ValidationError as error:
         raise SpecError("\n".join(_line(problem, node, str(path), overrides) for problem in error.errors())) from None
-    if spec.data.root is not None:  # so that the spec in the run directory means the same from anywhere
-        root = str(Path(spec.data.root).expanduser().absolute())
-        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"root": root})})
     return spec
 
 
@@ -168,6 +167,7 @@ def override_data(data: DataConfig, overrides: Sequence[str]) -> DataConfig:
 def differences(old: Spec, new: Spec) -> list[str]:
     """What forbids to go on with `old` as `new`, as `key: old, new`; budget and executor may change, lookahead not."""
     before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
+    before["objectives"], after["objectives"] = list(old.objectives), list(new.objectives)  # their order counts
     return [
         f"{key}: {before.get(key)!r} there, {after.get(key)!r} here"
         for key in dict.fromkeys([*before, *after])
@@ -244,7 +244,11 @@ def _override(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(part, {})
         if not isinstance(content, dict):
             raise SpecError(f"--set {override!r}: {part} is not a section of the spec")
-    if parts[-1] == "name" and parts[0] in ("space", "strategy", "evaluator") and content.get("name") != value:
+    if (
+        parts[-1] == "name"
+        and parts[0] in ("space", "strategy", "evaluator")
+        and content.get("name", DEFAULTS[parts[0]]) != value
+    ):
         content.clear()  # the other keys were those of another component
     content[parts[-1]] = value
 

@@ -194,7 +194,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(order_seed)
         order = torch.randperm(len(self.images), generator=generator).to(self.device)
         total = torch.zeros((), device=self.device)
-        count = min(steps or self.steps_per_epoch, max(1, round(self.steps_left)))
+        count = min(steps or self.steps_per_epoch, self.steps_per_epoch, max(1, round(self.steps_left)))
         self.network.train()
         with seeded(order_seed):
             for step in range(count):

@@ -41,6 +41,7 @@ class Trial:
         seed: of the training; derived from (search seed, canonical key, fidelity).
         elapsed: seconds of search until its end, summed over restarts.
         repeats: how many proposals before this one were of architectures known already (not in the journal).
+        replayed: whether it was read from the journal instead of evaluated just now.
     """
 
     trial: int
@@ -53,6 +54,7 @@ class Trial:
     seed: int
     elapsed: float
     repeats: int = field(default=0, compare=False)
+    replayed: bool = field(default=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -75,6 +77,12 @@ class Line(BaseModel):
     elapsed: Annotated[float, Field(ge=0)]
 
 
+def trial_of(line: Line, genotype: Genotype, repeats: int = 0) -> Trial:
+    """The trial that a line of the journal tells of."""
+    told = (line.status, line.metrics, line.error, line.seed, line.elapsed)
+    return Trial(line.trial, genotype, line.fidelity, line.parent, *told, repeats=repeats, replayed=True)
+
+
 def line_of(trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.trial,
@@ -85,5 +93,5 @@ def line_of(trial: Trial) -> dict[str, Any]:
         "metrics": dict(trial.metrics),
         "error": trial.error,
         "seed": trial.seed,
-        "elapsed": round(trial.elapsed, 3),
+        "elapsed": trial.elapsed,
     }

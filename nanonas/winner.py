@@ -5,9 +5,10 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, Field, ValidationError
 
 from .classifier import Classifier, load_tensors, make_card, save_model, save_tensors
 from .data import Dataset, load_dataset
@@ -18,11 +19,13 @@ from .genotype import Genotype
 from .recipe import Progress
 from .results import best_trial, read_trials
 from .run_directory import (
+    Log,
     check_data,
+    check_target,
+    count_test_look,
     data_environment,
     document,
     locked,
-    log,
     read_json,
     run_spec,
     write_json,
@@ -30,7 +33,7 @@ from .run_directory import (
 )
 from .space import Task
 from .spaces import SPACES
-from .spec import Spec, override_spec
+from .spec import Spec, differences, override_spec
 from .training import Images, Trainer, predict, score, seeded, select_device
 
 CALIBRATION_STEPS = 6
@@ -51,31 +54,38 @@ def train(
     Raises:
         RunError: the run has no finished trial, or holds the training of another genotype, seed or setting.
     """
-    run = Path(run)
+    run, target = Path(run), Path(out or run)
     spec = override_spec(run_spec(run), overrides)
-    target = Path(out) if out else run
     space = SPACES[spec.space.name](spec.space)
     chosen = space.parse(genotype) if genotype else _winner(run, spec)
     check_genotype(chosen, space)
-    _check_target(run, target, spec, chosen)
-    if (target / "train.json").exists():
-        return read_json(target / "train.json")
-    dataset = load_dataset(spec.data, say)
-    if target == run or spec.data == run_spec(run).data:
+    if target != run:
+        _check_other(target, spec)
+    done = _done(target, spec, chosen)
+    if done is not None:
+        return done
+    log = Log(target, say)
+    device = select_device(spec.device)
+    dataset = load_dataset(spec.data, log.say)
+    if spec.data == run_spec(run).data:
         check_data(run, dataset)
     target.mkdir(parents=True, exist_ok=True)
     with locked(target):
+        if not (target / "environment.json").exists():
+            write_json(target / "environment.json", environment(torch.get_num_threads()) | data_environment(dataset))
         if not (target / "spec.yaml").exists():
             write_text(target / "spec.yaml", spec.text())
-            write_json(target / "environment.json", environment() | data_environment(dataset))
-        return _Training(target, spec, chosen, dataset, say, on_progress).result()
+        return _Training(target, spec, chosen, dataset, device, log, on_progress).result()
 
 
 def _winner(run: Path, spec: Spec) -> Genotype:
-    best = best_trial(read_trials(run, SPACES[spec.space.name](spec.space)), spec)
-    if best is None:
-        raise RunError(f"{run} has no finished trial yet; run: nanonas search --spec {run / 'spec.yaml'} --out {run}")
-    return best.genotype
+    space = SPACES[spec.space.name](spec.space)
+    best = best_trial(read_trials(run, space), spec)
+    if best is not None:
+        return best.genotype
+    if (run / "train.json").exists():  # a run that `train --out` made
+        return space.parse(str(read_json(run / "train.json").get("genotype")))
+    raise RunError(f"{run} has no finished trial yet; run: nanonas search --spec {run / 'spec.yaml'} --out {run}")
 
 
 def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
@@ -84,16 +94,40 @@ def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
     return {"genotype": str(genotype), **{key: content[key] for key in ("seed", "device", "data", "space", "train")}}
 
 
-def _check_target(run: Path, target: Path, spec: Spec, genotype: Genotype) -> None:
-    """Raises RunError when the target is no run directory, or holds another training than the wanted one."""
-    is_run = (target / "spec.yaml").is_file()
-    if target.exists() and not is_run and (not target.is_dir() or any(target.iterdir())):
-        raise RunError(f"{target} exists and is not a run directory; choose another --out")
-    if (target / "train.json").exists():
-        done, wanted = read_json(target / "train.json").get("request"), _request(spec, genotype)
-        changed = [key for key in wanted if not isinstance(done, dict) or done.get(key) != wanted[key]]
+def _check_other(target: Path, spec: Spec) -> None:
+    """Raises RunError when `--out` names something that is neither new nor a training of this spec."""
+    check_target(target)
+    if (target / "trials.jsonl").exists():
+        raise RunError(f"{target} holds a search of its own; choose another --out")
+    if (target / "spec.yaml").exists() and not (target / "train.json").exists():
+        changed = differences(run_spec(target), spec)
         if changed:
-            raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
+            raise RunError(
+                f"{target} holds a training of another spec ({'; '.join(changed[:5])}); choose another --out"
+            )
+
+
+def _done(target: Path, spec: Spec, genotype: Genotype) -> dict[str, Any] | None:
+    """The result of a finished training; RunError when it was another than the wanted one."""
+    if not (target / "train.json").exists():
+        return None
+    result = read_json(target / "train.json")
+    done, wanted = result.get("request"), _request(spec, genotype)
+    changed = [key for key in wanted if not isinstance(done, dict) or done.get(key) != wanted[key]]
+    if changed:
+        raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
+    return result
+
+
+class _State(BaseModel):
+    """What a checkpoint says beside its tensors."""
+
+    request: str
+    epoch: Annotated[int, Field(ge=0)]
+    progress: Annotated[float, Field(ge=0, le=1)]
+    steps_left: Annotated[float, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0)]
+    history: list[dict[str, float]]
 
 
 class _Training:
@@ -105,11 +139,12 @@ class _Training:
         spec: Spec,
         genotype: Genotype,
         dataset: Dataset,
-        say: Callable[[str], None],
+        device: torch.device,
+        log: Log,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self.target, self.spec, self.genotype, self.dataset = target, spec, genotype, dataset
-        self.say, self.on_progress = say, on_progress
+        self.log, self.on_progress = log, on_progress
         self.checkpoint = target / "checkpoint.safetensors"
         self.request = json.dumps(_request(spec, genotype), sort_keys=True)
         self.history: list[dict[str, float]] = []
@@ -121,12 +156,11 @@ class _Training:
         card = make_card(genotype, spec.space.model_dump(mode="json"), dataset.classes, task, dataset, spec.data)
         with seeded(self.seed):
             self.classifier = Classifier(card)
-        device = select_device(spec.device)
         images = Images.of(dataset.train_images, dataset.train_labels, dataset.mean, dataset.std, device)
         self.trainer = Trainer(self.classifier.network, images, spec.train, dataset.flip, self.seed)
 
     def result(self) -> dict[str, Any]:
-        log(self.target, f"training {self.genotype}")
+        self.log.note(f"training {self.genotype}")
         resumed = self._resume()
         start = time.monotonic() - self.seconds
         if self.spec.train.minutes is not None and not resumed:
@@ -134,7 +168,7 @@ class _Training:
         while not self.trainer.done:
             self._epoch(start)
         save_model(self.target, self.classifier)
-        accuracy = self._test()
+        looks, accuracy = self._test()
         result = document(
             "train",
             self.target,
@@ -149,12 +183,12 @@ class _Training:
             threads=torch.get_num_threads(),
             request=json.loads(self.request),
             spec=self.spec.model_dump(mode="json"),
-            test_looks=test_looks(self.target),
-            environment=environment(),
+            test_looks=looks,
+            environment=environment(torch.get_num_threads()),
         )
         write_json(self.target / "train.json", result)
         self.checkpoint.unlink(missing_ok=True)
-        log(self.target, f"trained {self.trainer.epoch} epochs in {self.seconds:.0f} s; test accuracy {accuracy:.4f}")
+        self.log.note(f"trained {self.trainer.epoch} epochs in {self.seconds:.0f} s; test accuracy {accuracy:.4f}")
         return result
 
     def _epoch(self, start: float) -> None:
@@ -191,45 +225,35 @@ class _Training:
         self.trainer.steps_left = max(0.0 if self.trainer.epoch else 1.0, left / seconds_a_step)
 
     def _save(self) -> None:
-        state = {
-            "request": self.request,
-            "epoch": self.trainer.epoch,
-            "progress": self.trainer.progress,
-            "steps_left": self.trainer.steps_left,
-            "seconds": self.seconds,
-            "history": self.history,
-        }
-        save_tensors(self.checkpoint, self.trainer.state(), {"state": json.dumps(state)})
+        state = _State(
+            request=self.request,
+            epoch=self.trainer.epoch,
+            progress=self.trainer.progress,
+            steps_left=self.trainer.steps_left,
+            seconds=self.seconds,
+            history=self.history,
+        )
+        save_tensors(self.checkpoint, self.trainer.state(), {"state": state.model_dump_json()})
 
     def _resume(self) -> bool:
         if not self.checkpoint.exists():
             return False
         try:
             tensors, metadata = load_tensors(self.checkpoint)
-            state = json.loads(metadata["state"])
-            if state["request"] != self.request:
-                raise RunError(f"{self.target} holds a half-done training with other settings; choose another --out")
-            self.trainer.load_state(tensors, state["epoch"], state["progress"], state["steps_left"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise RunError(f"{self.checkpoint} is damaged ({error}); delete it to train from the start") from None
-        self.seconds, self.history = state["seconds"], state["history"]
-        self.say(f"continuing after epoch {self.trainer.epoch}")
+            state = _State.model_validate_json(metadata.get("state", ""))
+            if state.request == self.request:
+                self.trainer.load_state(tensors, state.epoch, state.progress, state.steps_left)
+        except (RunError, ValidationError, RuntimeError, TypeError):
+            raise RunError(f"{self.checkpoint} is damaged; delete it to train from the start") from None
+        if state.request != self.request:
+            raise RunError(f"{self.target} holds a half-done training with other settings; choose another --out")
+        self.seconds, self.history = state.seconds, state.history
+        self.log.say(f"continuing after epoch {self.trainer.epoch}")
         return True
 
-    def _test(self) -> float:
+    def _test(self) -> tuple[int, float]:
+        """Looks at the test data: how many looks there were by now, and the accuracy."""
         images, labels = self.dataset.test()
-        count_test_look(self.target, "train")
+        looks = count_test_look(self.target, "train")
         test = Images.of(images, labels, self.dataset.mean, self.dataset.std, self.trainer.device)
-        return score(predict(self.classifier.network, test), test.labels)["accuracy"]
-
-
-def count_test_look(run: Path, command: str) -> None:
-    """Every look at test data is a line of test_looks.jsonl."""
-    line = json.dumps({"command": command, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
-    with (run / "test_looks.jsonl").open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-
-def test_looks(run: Path) -> int:
-    path = run / "test_looks.jsonl"
-    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+        return looks, score(predict(self.classifier.network, test), test.labels)["accuracy"]

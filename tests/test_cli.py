@@ -148,6 +148,40 @@ def test_a_preset_is_a_name_never_a_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert "unknown preset" in error("search", "--preset", "mine.yaml")
 
 
+def test_a_folder_named_like_a_preset_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert call("search", "--preset", "digits-evo", *FAKE, "--out", "digits-evo").exit_code == 0
+    assert call("presets").exit_code == 0
+    assert "does not exist" in error("search", "--spec", "nothing")
+
+
+def test_failures_are_told_also_after_a_restart(tmp_path: Path) -> None:
+    arguments = [
+        "search",
+        "--preset",
+        "digits-evo",
+        *FAKE,
+        "--set",
+        "evaluator.fail_share=1",
+        "--out",
+        tmp_path / "run",
+    ]
+    assert "trial 5: failed" in call(*arguments).stderr
+    said = call(*arguments, "--set", "budget.trials=8").stderr
+    assert "trial 7: failed" in said
+    assert "trial 5: failed" not in said
+
+
+def test_lines_to_copy_are_not_broken(tmp_path: Path) -> None:
+    out = tmp_path / "a-directory-with-a-long-name" / "and-another-one" / "run"
+    result = CliRunner().invoke(
+        app, ["search", "--preset", "digits-evo", *FAKE, "--out", str(out)], env={**ENVIRONMENT, "COLUMNS": "40"}
+    )
+    assert json.loads((out / "search.json").read_text())["best"]["genotype"] in result.stdout.splitlines()
+    assert f"next: nanonas train {out}" in result.stdout.splitlines()
+
+
 def test_an_out_that_exists_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("")
     assert "choose another --out" in error("search", "--preset", "digits-evo", *FAKE, "--out", tmp_path)

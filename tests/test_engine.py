@@ -157,6 +157,59 @@ def test_other_data_behind_the_same_name_are_refused(tmp_path: Path) -> None:
         run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
 
 
+def test_the_order_of_objectives_counts(tmp_path: Path) -> None:
+    both = {"val_accuracy": "maximize", "params": "minimize"}
+    run_all(make_spec("random", budget={"trials": 3}, objectives=both), tmp_path / "run")
+    swapped = dict(reversed(both.items()))
+    with pytest.raises(RunError, match="objectives"):
+        run_all(make_spec("random", budget={"trials": 3}, objectives=swapped), tmp_path / "run")
+
+
+def test_several_objectives_give_a_front(tmp_path: Path) -> None:
+    both = {"val_accuracy": "maximize", "params": "minimize"}
+    trials = list(search(make_spec("random", objectives=both), tmp_path / "run"))
+    front = json.loads((tmp_path / "run" / "search.json").read_text())["front"]
+    points = [(t.metrics["val_accuracy"], -t.metrics["params"]) for t in trials]
+    best = {p for p in points if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in points)}
+    assert {(e["metrics"]["val_accuracy"], -e["metrics"]["params"]) for e in front} == best
+    assert len(front) > 1
+
+
+def test_a_search_killed_in_its_first_moment_can_begin_again(tmp_path: Path) -> None:
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "whole")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").write_text("1")
+    (tmp_path / "run" / "environment.json").write_bytes((tmp_path / "whole" / "environment.json").read_bytes())
+    assert len(run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")) == 3
+
+
+def test_what_is_said_goes_to_the_log(tmp_path: Path) -> None:
+    executor = {"name": "processes", "workers": 8, "lookahead": 2}
+    run_all(make_spec("random", executor=executor, budget={"minutes": 1e-9}), tmp_path / "run")
+    assert "warning: executor.lookahead is 2" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_device_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
+    import torch
+
+    from nanonas.spec import load_spec
+
+    if torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(SpecError, match="mps is not available"):
+        list(search(load_spec("digits-evo", ["device=mps"]), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_constraint_that_next_to_nothing_meets_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanonas.engine.MAX_INFEASIBLE", 50)
+    space = SPACES["nano"](SPACES["nano"].Config())
+    task = EVALUATORS["fake"].task
+    least = space.measure(space.smallest(lambda g: space.measure(g, task)["params"]), task)["params"]
+    with pytest.raises(SpecError, match="loosen the constraints"):
+        run_all(make_spec("random", constraints={"params": least}), tmp_path / "run")
+
+
 def test_another_torch_is_a_warning(tmp_path: Path) -> None:
     run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
     path = tmp_path / "run" / "environment.json"
@@ -188,7 +241,8 @@ def test_a_second_search_on_a_run_is_refused(tmp_path: Path) -> None:
 
 def test_too_many_workers_are_a_warning(tmp_path: Path) -> None:
     said: list[str] = []
-    spec = make_spec("random", executor={"name": "processes", "workers": 8, "lookahead": 2}, budget={"minutes": 1e-9})
+    executor = {"name": "processes", "workers": 8, "lookahead": 2}
+    spec = make_spec("random", executor=executor, budget={"minutes": 1e-9})
     list(search(spec, tmp_path / "run", said.append))
     assert any("lookahead" in text for text in said)
 

@@ -34,6 +34,16 @@ def test_every_look_at_test_data_is_counted(run: Path) -> None:
     assert evaluate(run)["test_looks"] == 3
 
 
+def test_other_data_do_not_change_the_runs_own_result(run: Path) -> None:
+    before = evaluate(run)
+    path = run / "environment.json"
+    path.write_text(path.read_text().replace(before["data"]["fingerprint"], "another"))
+    said: list[str] = []
+    evaluate(run, say=said.append)
+    assert json.loads((run / "eval.json").read_text()) == before
+    assert any("not the data" in text for text in said)
+
+
 def test_only_data_can_be_set(run: Path) -> None:
     with pytest.raises(SpecError, match=r"only data\.… can be set"):
         evaluate(run, ["seed=3"])

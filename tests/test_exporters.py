@@ -15,8 +15,8 @@ from torch import nn
 from nanonas import evaluate, export, load_model
 from nanonas.data import load_dataset
 from nanonas.errors import ExportError, NanonasError, UnknownName
-from nanonas.exporters import EXPORTERS, METADATA
-from nanonas.exporting import check_parity, metadata_of, parity_images
+from nanonas.exporters import EXPORTERS, Metadata
+from nanonas.exporting import check_parity, metadata_of, parity, parity_images
 
 FORMATS = list(EXPORTERS)
 
@@ -39,7 +39,7 @@ def run(exported_run: Path, tmp_path: Path) -> Path:
 def test_a_file_computes_what_the_network_computes(name: str, exported_run: Path) -> None:
     model = EXPORTERS[name].read(exported_run / "exports" / EXPORTERS[name].file_name)
     classifier = load_model(exported_run)
-    x = parity_images(classifier, print)
+    x = parity_images(classifier)
     with torch.inference_mode():
         expected = classifier(x).numpy()
     for batch in (1, 2, 7, 64):
@@ -51,7 +51,7 @@ def test_a_file_computes_what_the_network_computes(name: str, exported_run: Path
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_carries_what_is_needed_to_use_it(name: str, exported_run: Path) -> None:
     metadata = EXPORTERS[name].read(exported_run / "exports" / EXPORTERS[name].file_name).metadata
-    assert set(metadata) == set(METADATA)
+    assert set(metadata) == set(Metadata.model_fields)
     classifier = load_model(exported_run)
     assert json.loads(metadata["classes"]) == list(classifier.classes)
     assert json.loads(metadata["mean"]) == list(classifier.card.mean)
@@ -134,14 +134,14 @@ def test_a_file_that_computes_something_else_is_not_left(by: float, run: Path, m
 
 def test_another_class_for_one_image_is_enough_to_fail(exported_run: Path) -> None:
     classifier = load_model(exported_run)
-    images = parity_images(classifier, print)
+    images = parity_images(classifier)
     assert len(images) == 256
     with torch.inference_mode():
         logits = classifier(images).numpy()
-    assert check_parity("onnx", classifier, images, logits) == (0.0, 1.0)
+    assert parity(classifier, images, logits) == (0.0, 1.0)
     logits[17] = np.roll(logits[17], 1)
     with pytest.raises(ExportError, match=r"top-1 agrees on 99\.61%"):
-        check_parity("onnx", classifier, images, logits)
+        check_parity("onnx", *parity(classifier, images, logits))
 
 
 def test_an_unknown_format_suggests_the_nearest(run: Path) -> None:
@@ -185,17 +185,86 @@ def test_a_changed_file_in_a_run_needs_trust(run: Path) -> None:
         evaluate(path)
 
 
-@pytest.mark.parametrize("drop", METADATA)
+@pytest.mark.parametrize("drop", list(Metadata.model_fields))
 def test_a_file_of_others_says_what_it_lacks(drop: str, run: Path, tmp_path: Path) -> None:
     classifier = load_model(run)
-    metadata = metadata_of(classifier)
-    x = parity_images(classifier, print)[:2]
+    metadata = metadata_of(classifier).texts()
+    x = parity_images(classifier)[:2]
     EXPORTERS["torchscript"].write(classifier.network, x, tmp_path / "model.ts", {**metadata, drop: ""})
     with pytest.raises(ExportError, match=f"does not say its {drop}"):
         evaluate(tmp_path / "model.ts", trust=True)
     EXPORTERS["torchscript"].write(classifier.network, x, tmp_path / "model.ts", {**metadata, drop: "[[["})
     with pytest.raises(ExportError, match=f"its {drop} cannot be read"):
         evaluate(tmp_path / "model.ts", trust=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": "[NaN]"}, {"std": "[0.0]"}, {"mean": "[0.5, 0.5]"}, {"input_size": "[8, 8]"}, {"data": '{"name": "x"}'}],
+)
+def test_metadata_that_cannot_be_true_is_one_line(change: dict[str, str], run: Path, tmp_path: Path) -> None:
+    classifier = load_model(run)
+    metadata = metadata_of(classifier).texts() | change
+    EXPORTERS["torchscript"].write(classifier.network, parity_images(classifier)[:2], tmp_path / "model.ts", metadata)
+    with pytest.raises(ExportError, match="damaged") as caught:
+        evaluate(tmp_path / "model.ts", trust=True)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_of_a_run_counts_its_looks_at_test_data(run: Path, tmp_path: Path) -> None:
+    looks = [evaluate(run / "exports" / "model.onnx")["test_looks"] for _ in range(2)]
+    assert looks[1] == looks[0] + 1
+    result = evaluate(run / "exports" / "model.onnx")
+    assert (result["run"], result["file"]) == (str(run), "exports/model.onnx")
+    stray = Path(shutil.copy(run / "exports" / "model.onnx", tmp_path / "model.onnx"))
+    assert evaluate(stray)["test_looks"] is None
+
+
+def test_outputs_that_are_no_numbers_are_one_line(run: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(run / "model.safetensors")
+    save_file(
+        {key: t * float("nan") if t.is_floating_point() else t for key, t in tensors.items()}, run / "model.safetensors"
+    )
+    with pytest.raises(ExportError, match="not finite"):
+        evaluate(run)
+
+
+def test_an_onnx_model_of_others_is_one_line(tmp_path: Path) -> None:
+    import onnx
+
+    empty = onnx.helper.make_graph([], "empty", [], [])
+    onnx.save_model(onnx.helper.make_model(empty), str(tmp_path / "model.onnx"))
+    with pytest.raises(ExportError) as caught:
+        evaluate(tmp_path / "model.onnx")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_format_that_fails_leaves_the_ones_before_it_listed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device", "model.pt2")
+
+    monkeypatch.setattr(type(EXPORTERS["pt2"]), "write", refuse)
+    (run / "export.json").unlink()
+    with pytest.raises(OSError, match="No space"):
+        export(run, ["torchscript", "pt2"])
+    assert evaluate(run / "exports" / "model.ts")["format"] == "torchscript"  # trusted, since it is listed
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(run: Path) -> None:
+    shutil.rmtree(run / "exports")
+    command = f"ulimit -f 16; exec {sys.executable} -m nanonas export {run} --format torchscript"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "error: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((run / "exports").iterdir()) == []
+    assert not (run / ".lock").exists()
+
+
+def test_moved_images_can_be_named(run: Path) -> None:
+    assert export(run, ["torchscript"], overrides=["data.root=/nowhere"])["kind"] == "export"
 
 
 def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:

@@ -117,6 +117,14 @@ def group(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[2])
 
 
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(f"from nanonas import load_spec, search\nlist(search(load_spec('digits-evo', {SETS}), 'run'))\n")
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "needs `if __name__ == '__main__':` around it" in done.stderr.splitlines()[-1]
+
+
 def test_a_worker_that_dies_is_replaced_and_a_time_out_is_a_failed_trial(
     undisturbed: list[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -252,6 +252,23 @@ def test_large_images_are_halved_by_the_stem() -> None:
     assert large < 3 * small
 
 
+def test_the_smallest_is_found_across_plateaus() -> None:
+    """Without skip_connect only a residual, which costs nothing, makes a stage without parameters possible."""
+    space = SPACES["nano"](SPACES["nano"].Config(operations=("conv_1x1", "none")))
+    smallest = space.smallest(lambda genotype: space.measure(genotype, TASK)["params"])
+    empty = "x1r:none+none,none+none,none,none"
+    expected = space.measure(space.parse(f"w16/{empty}/{empty}/{empty}"), TASK)["params"]
+    assert space.measure(smallest, TASK)["params"] == expected
+
+
+def test_a_drawing_leaves_dead_edges_out() -> None:
+    space = make("nano")
+    cell = "none+none,conv_3x3+skip_connect,none,sep_conv_3x3"  # nothing enters n1, so nothing reaches n2
+    drawing = space.describe(space.parse(f"w16/x1:{cell}/x1:{CELL}/x1:{CELL}"))
+    assert "conv" not in drawing
+    assert drawing.count("skip_connect") == 1 + 2
+
+
 def test_the_smallest_is_smaller_than_any_sample() -> None:
     space = make("nano")
 

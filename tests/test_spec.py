@@ -157,6 +157,18 @@ def test_a_wrong_override_names_itself(override: str, said: str, tmp_path: Path)
     assert len(text.splitlines()) == 1
 
 
+def test_naming_the_default_component_keeps_the_section(tmp_path: Path) -> None:
+    path = write(tmp_path, "name: a\nstrategy: {population_size: 9}\nbudget: {trials: 3}\n")
+    assert load_spec(path, ["strategy.name=evolution"]).strategy.population_size == 9  # type: ignore[attr-defined]
+
+
+def test_workers_are_a_number_or_auto(tmp_path: Path) -> None:
+    for value in ("many", "0", "1.5", "true"):
+        said = message(write(tmp_path, GOOD), f"executor.workers={value}")
+        assert said.startswith("--set executor.workers: is 'auto' or a number from 1 to 1024")
+        assert len(said.splitlines()) == 1
+
+
 def test_a_section_without_a_name_means_the_default_component(tmp_path: Path) -> None:
     spec = load_spec(write(tmp_path, GOOD), ["executor.workers=2", "space.widths=[8]"])
     assert (spec.executor.name, spec.executor.workers, spec.space.name) == ("processes", 2, "nano")

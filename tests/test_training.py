@@ -104,6 +104,12 @@ def test_weight_decay_spares_biases_and_batch_norm() -> None:
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
 
 
+def test_more_steps_than_an_epoch_has_are_an_epoch() -> None:
+    trainer = Trainer(ready(), images(40), Recipe(epochs=3, batch_size=16), True, 0)
+    assert np.isfinite(trainer.run_epoch(steps=6))
+    assert trainer.steps_left == 4
+
+
 def test_few_images_make_one_batch() -> None:
     trainer = Trainer(ready(), images(5), Recipe(epochs=1, batch_size=128), True, 0)
     trainer.run_epoch()

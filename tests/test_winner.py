@@ -104,6 +104,40 @@ def test_minutes_fit_the_epochs(untrained: Path) -> None:
     assert result["train_seconds"] < 60
 
 
+def test_a_run_that_train_made_trains_again(run: Path, tmp_path: Path) -> None:
+    result = train(run, overrides=["seed=5"], out=tmp_path / "other")
+    assert train(tmp_path / "other") == result
+
+
+def test_an_out_that_holds_another_search_is_refused(run: Path, untrained: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(untrained, tmp_path / "search"))
+    with pytest.raises(RunError, match="a search of its own"):
+        train(run, overrides=["seed=5"], out=other)
+
+
+def test_a_training_killed_in_its_first_moment_can_begin_again(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "other"
+    out.mkdir()
+    (out / ".lock").write_text("1")
+    shutil.copy(run / "environment.json", out)
+    assert train(run, overrides=["seed=5"], out=out)["kind"] == "train"
+    assert (out / "spec.yaml").exists()
+
+
+def test_a_device_that_is_not_there_leaves_nothing(run: Path, tmp_path: Path) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(SpecError, match="mps is not available"):
+        train(run, overrides=["device=mps"], out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_relative_root_is_stored_absolute(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(run, overrides=["data.root=photos"], out=tmp_path / "other")
+    assert load_model(tmp_path / "other").card.data.root == str(tmp_path / "photos")
+
+
 def test_an_unfinished_search_can_be_trained(untrained: Path) -> None:
     (untrained / "search.json").unlink()
     assert train(untrained)["test_accuracy"] > 0

@@ -42,6 +42,10 @@ class Training(Evaluator):
         self.config = config
         self.seed = spec.seed
         self.device_name = spec.device
+        if spec.device not in ("auto", "cpu"):  # before a run is begun that could not go on
+            from ..training import select_device
+
+            select_device(spec.device)
         self.data = data = load_dataset(spec.data, say)
         self.flip = data.flip
         self.task = Task(data.channels, data.height, data.width, len(data.classes))

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..config import ComponentConfig
 from ..registry import Registry, import_modules
@@ -41,11 +41,18 @@ class Pending(Protocol):
 class ExecutorConfig(ComponentConfig):
     """What every executor takes, so that `--set executor.name=…` moves a search without any other edit."""
 
-    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    workers: int | Literal["auto"] = "auto"
     lookahead: Annotated[
         int, Field(ge=1, le=10_000, description="trial i is chosen knowing trials 0 … i − lookahead")
     ] = 4
     timeout_seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _count(cls, workers: object) -> object:
+        if workers != "auto" and not (type(workers) is int and 1 <= workers <= 1024):
+            raise ValueError(f"is 'auto' or a number from 1 to 1024, not {workers!r}")
+        return workers
 
 
 class Executor(ABC):
@@ -59,7 +66,7 @@ class Executor(ABC):
 
     @property
     def workers(self) -> int:
-        """How many jobs run at the same time."""
+        """How many jobs run at the same time; never more than the lookahead can keep busy."""
         return 1
 
     @abstractmethod

@@ -1,19 +1,62 @@
 """EXPORTERS: one file each. An exporter writes a model file that runs without nanonas, and reads it back."""
 
+import contextlib
+import io
+import json
+import logging
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..data import DataConfig
+from ..errors import ExportError
 from ..registry import Registry, import_modules
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-METADATA = ("classes", "mean", "std", "input_size", "data", "genotype", "params", "macs")
-"""What every file carries, each as JSON."""
+
+class Metadata(BaseModel):
+    """What every file carries, each field as JSON text; no file is believed before this has checked it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    input_size: tuple[Annotated[int, Field(ge=1, le=1024)], ...]  # C, H, W
+    data: DataConfig
+    genotype: str
+    params: int
+    macs: int
+
+    def texts(self) -> dict[str, str]:
+        return {key: json.dumps(value) for key, value in self.model_dump(mode="json").items()}
+
+    @classmethod
+    def of(cls, texts: Mapping[str, str], path: Path) -> Self:
+        """Raises ExportError, naming the field that is missing or damaged."""
+        fields = {}
+        for key in cls.model_fields:
+            try:
+                fields[key] = json.loads(texts[key])
+            except KeyError:
+                raise ExportError(f"{path} was not made by nanonas: it does not say its {key}") from None
+            except (ValueError, RecursionError):
+                raise ExportError(f"{path} is damaged: its {key} cannot be read") from None
+        try:
+            found = cls.model_validate(fields)
+        except ValidationError as error:
+            raise ExportError(f"{path} is damaged: its {error.errors()[0]['loc'][0]} cannot be read") from None
+        if not len(found.mean) == len(found.std) == found.input_size[0] or len(found.input_size) != 3:
+            raise ExportError(f"{path} is damaged: its mean, std and input_size do not fit together")
+        return found
 
 
 @dataclass(frozen=True)
@@ -40,8 +83,37 @@ class Exporter(ABC):
         """Writes a network in evaluation mode on the CPU; `example` is a batch of 2 or more, the batch stays free."""
 
     @abstractmethod
+    def load(self, path: Path) -> ModelFile:
+        """Reads a file back, to be run on the CPU with one thread; may raise anything at a damaged one."""
+
     def read(self, path: Path) -> ModelFile:
-        """Raises ExportError when the file is damaged. Computes with one thread."""
+        """Raises ExportError when the file is damaged."""
+        try:
+            with quiet():
+                return self.load(path)
+        except Exception as error:  # runtimes share no base of their errors but this
+            raise ExportError(f"{path} is no {self.file_name} that can be loaded: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """The first line of what an exception says."""
+    return next((line[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings, logs or prints of the libraries: stdout is for data, and our own gate checks what they write."""
+    loggers = [logging.getLogger(name) for name in (None, "torch.onnx", "torch.export", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 EXPORTERS: Registry[Exporter] = Registry("format")

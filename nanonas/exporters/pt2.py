@@ -1,13 +1,11 @@
 """pt2, the file of torch.export."""
 
-import logging
-import warnings
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ExportError
-from . import EXPORTERS, METADATA, Exporter, ModelFile
+from . import EXPORTERS, Exporter, Metadata, ModelFile, quiet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,23 +21,17 @@ class Pt2(Exporter):
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
         import torch
 
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        buffer = io.BytesIO()  # given a path, a full disk would abort the process
+        with quiet(), torch.no_grad():
             program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-            torch.export.save(program, str(path), extra_files=dict(metadata))
+            torch.export.save(program, buffer, extra_files=dict(metadata))
+        path.write_bytes(buffer.getvalue())
 
-    def read(self, path: Path) -> ModelFile:
+    def load(self, path: Path) -> ModelFile:
         import torch
 
-        extra = dict.fromkeys(METADATA, "")
-        logging.getLogger("torch.export").setLevel(logging.ERROR)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                module = torch.export.load(str(path), extra_files=extra).module()
-        except Exception as error:  # a damaged archive fails in whatever part is read first
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ExportError(f"{path} is no pt2 model that can be loaded: {reason:.200}") from None
+        extra = dict.fromkeys(Metadata.model_fields, "")
+        module = torch.export.load(str(path), extra_files=extra).module()
 
         def run(images: "np.ndarray") -> "np.ndarray":
             with torch.inference_mode():

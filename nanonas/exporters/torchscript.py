@@ -1,12 +1,11 @@
 """TorchScript, for LibTorch and older PyTorch; deprecated by PyTorch in favour of pt2."""
 
-import warnings
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ExportError
-from . import EXPORTERS, METADATA, Exporter, ModelFile
+from . import EXPORTERS, Exporter, Metadata, ModelFile, quiet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,23 +21,17 @@ class TorchScript(Exporter):
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
         import torch
 
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # deprecated, as said above
+        buffer = io.BytesIO()  # given a path, a full disk would abort the process
+        with quiet(), torch.no_grad():
             traced = torch.jit.trace(network, example, check_trace=False)  # the parity gate checks it
-            torch.jit.save(traced, str(path), _extra_files=dict(metadata))
+            torch.jit.save(traced, buffer, _extra_files=dict(metadata))
+        path.write_bytes(buffer.getvalue())
 
-    def read(self, path: Path) -> ModelFile:
+    def load(self, path: Path) -> ModelFile:
         import torch
 
-        extra: dict[str, str | bytes] = dict.fromkeys(METADATA, "")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise ExportError(
-                f"{path} is no TorchScript model that can be loaded: {str(error).splitlines()[0]:.200}"
-            ) from None
+        extra: dict[str, str | bytes] = dict.fromkeys(Metadata.model_fields, "")
+        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
 
         def run(images: "np.ndarray") -> "np.ndarray":
             with torch.inference_mode():

@@ -146,16 +146,11 @@ class Nano(SearchSpace):
             channels = width * 2**number
             around = ", each with a residual connection" if residual else ""
             lines.append(f"stage {number + 1} {channels} channels, {cells} cell{'s' * (cells != 1)}{around}")
+            live = _live_edges([str(operation) for operation in edges])
             for target in range(1, NODES):
-                into = [
-                    f"{_node(source)} ─ {operation}"
-                    for (source, node), operation in zip(EDGES, edges, strict=True)
-                    if node == target and OPERATIONS[str(operation)].role != "zero"
-                ]
+                into = [f"{_node(a)} ─ {operation}" for (a, b), operation in live.items() if b == target]
                 for i, edge in enumerate(into):
-                    lines.append(
-                        f"    {edge:<24} {'─>' if i == 0 else ' +'} {_node(target) if i == 0 else ''}".rstrip()
-                    )
+                    lines.append(f"    {edge:<24} {f'─> {_node(target)}' if i == 0 else ' +'}")
         return "\n".join([*lines, "head    global average pooling, classifier"])
 
     def _blocks(self, genotype: Genotype, task: Task) -> list[Sequence[Layer] | tuple[Graph, int]]:
@@ -196,6 +191,19 @@ class Nano(SearchSpace):
 def _edge(builder: GraphBuilder, name: str, value: Sum) -> Sum:
     role = OPERATIONS[name].role
     return () if role == "zero" else value if role == "identity" else builder.apply(name, value)
+
+
+def _live_edges(edges: Sequence[str]) -> dict[tuple[int, int], str]:
+    """The edges of a cell through which its input reaches its output."""
+    alive = {edge: name for edge, name in zip(EDGES, edges, strict=True) if OPERATIONS[name].role != "zero"}
+    fed, needed = {0}, {NODES - 1}
+    for node in range(1, NODES):
+        if any(target == node and source in fed for source, target in alive):
+            fed.add(node)
+    for node in reversed(range(NODES - 1)):
+        if any(source == node and target in needed for source, target in alive):
+            needed.add(node)
+    return {(a, b): name for (a, b), name in alive.items() if a in fed and b in needed}
 
 
 def _stages(values: Sequence[Value]) -> list[tuple[Value, ...]]:
