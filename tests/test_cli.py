@@ -264,7 +264,7 @@ def test_tables_are_readable(run: Path) -> None:
     assert "params" in said
     said = call("export", run, "--format", "onnx").stdout
     assert "exports/model.onnx" in said
-    assert "run" in call("compare", run).stdout
+    assert "digits-evo" in call("compare", run).stdout
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "compare"])

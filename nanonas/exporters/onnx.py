@@ -32,8 +32,9 @@ class Onnx(Exporter):
                 external_data=False,
             )
         assert program is not None
-        set_metadata(program.model_proto, metadata)
-        path.write_bytes(program.model_proto.SerializeToString())
+        model = program.model_proto  # made anew whenever it is asked for
+        set_metadata(model, metadata)
+        path.write_bytes(model.SerializeToString())
 
     def load(self, path: Path) -> ModelFile:
         import onnxruntime
