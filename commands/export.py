@@ -23,7 +23,7 @@ def export(
 
       nanonas export runs/digits-evo-seed0 --format onnx
 
-      nanonas export runs/digits-evo-seed0 --format onnx --format torchscript --format pt2 --int8
+      nanonas export runs/digits-evo-seed0 --format onnx --format pt2 --int8
     """
     from nanonas import report
     from nanonas.exporting import export as export_model

@@ -7,7 +7,7 @@ import typer
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this preset's YAML.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a spec.")] = False,
 ) -> None:
     """List the presets, print one, or print the schema of a spec.

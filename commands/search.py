@@ -31,7 +31,7 @@ def search(
 
       nanonas search --preset digits-evo
 
-      nanonas search --preset cifar10-evo --set budget.minutes=20 --set constraints.params=100000 --dry-run
+      nanonas search --preset cifar10-evo --set budget.minutes=20 --dry-run
 
     Your own images, in photos/CLASS/*: nanonas search --preset folder-evo --set data.root=photos
     """

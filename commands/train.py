@@ -25,7 +25,7 @@ def train(
 
       nanonas train runs/digits-evo-seed0
 
-      nanonas train runs/cifar10-evo-seed0 --set train.epochs=60 --out runs/longer
+      nanonas train runs/cifar10-evo-seed0 --set train.minutes=60 --out runs/longer
     """
     from nanonas import report
     from nanonas.output import Output, run_argument
