@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES, Strategy
-from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, trial_of
+from .trial import Line, Proposal, Trial, fidelity_key, trial_of
 
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
 MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, before a search gives up
@@ -72,6 +73,16 @@ def search(
         raise SpecError(f"no architecture was found: {loop.stopped}; loosen the constraints")
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A trial under way: what was proposed, how many repeats came before it, and its evaluation or its old line."""
+
+    proposal: Proposal
+    repeats: int
+    seed: int
+    work: Line | Pending
+
+
 class _Loop:
     """Asks, runs, records and tells, in an order that does not depend on who finishes first.
 
@@ -95,23 +106,19 @@ class _Loop:
         self.stopped = ""  # why, when it was not the budget
         self._known: set[tuple[str, str]] = set()  # (canonical key, fidelity): trained once
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
-        self._start = time.monotonic()
+        self._began = time.monotonic()
 
     def __iter__(self) -> Iterator[Trial]:
-        pending: deque[tuple[Proposal, int, int, Line | Pending]] = deque()
-        asked = 0
+        pending: deque[_Asked] = deque()
         while True:
-            while len(pending) < self.spec.executor.lookahead and self._may_ask(asked):
-                found = self._propose(asked)
-                if found is None:
+            while len(pending) < self.spec.executor.lookahead and self._may_ask(len(self.trials) + len(pending)):
+                asked = self._ask(len(self.trials) + len(pending))
+                if asked is None:
                     break
-                proposal, repeats = found
-                seed = training_seed(self.spec.seed, self.space.canonical(proposal.genotype), proposal.fidelity)
-                pending.append((proposal, repeats, seed, self._start_trial(asked, proposal, seed)))
-                asked += 1
+                pending.append(asked)
             if not pending:
                 return
-            trial = self._finish(len(self.trials), *pending.popleft())
+            trial = self._finish(len(self.trials), pending.popleft())
             self.trials.append(trial)
             self.strategy.tell(trial)
             yield trial
@@ -123,10 +130,10 @@ class _Loop:
         return trial < len(self.journal.lines) or budget.minutes is None or self._elapsed() < budget.minutes * 60
 
     def _elapsed(self) -> float:
-        return self._before + time.monotonic() - self._start
+        return self._before + time.monotonic() - self._began
 
-    def _propose(self, trial: int) -> tuple[Proposal, int] | None:
-        """A proposal that is new, connected and within the constraints, and how many were not new; None at the end."""
+    def _ask(self, trial: int) -> _Asked | None:
+        """Starts on a proposal that is new, connected and within the constraints; None when there is none left."""
         rng = random.Random(f"{self.spec.seed}/{trial}")
         repeats = infeasible = 0
         while repeats < MAX_REPEATS and infeasible < MAX_INFEASIBLE:
@@ -143,7 +150,8 @@ class _Loop:
                 continue
             self._known.add(key)
             self.repeats += repeats
-            return proposal, repeats
+            seed = training_seed(self.spec.seed, *key)
+            return _Asked(proposal, repeats, seed, self._start(trial, proposal, seed))
         self.repeats += repeats
         what = "the space is exhausted" if repeats >= MAX_REPEATS else "hardly anything meets the constraints"
         self.stopped = (
@@ -151,7 +159,7 @@ class _Loop:
         )
         return None
 
-    def _start_trial(self, trial: int, proposal: Proposal, seed: int) -> Line | Pending:
+    def _start(self, trial: int, proposal: Proposal, seed: int) -> Line | Pending:
         if trial >= len(self.journal.lines):
             return self.executor.submit(Job(str(proposal.genotype), proposal.fidelity, seed))
         line = self.journal.lines[trial]
@@ -162,21 +170,22 @@ class _Loop:
             )
         return line
 
-    def _finish(self, number: int, proposal: Proposal, repeats: int, seed: int, work: Line | Pending) -> Trial:
-        if isinstance(work, Line):
-            return trial_of(work, proposal.genotype, repeats)
-        outcome: Outcome = work.result()
+    def _finish(self, number: int, asked: _Asked) -> Trial:
+        proposal, repeats = asked.proposal, asked.repeats
+        if isinstance(asked.work, Line):
+            return trial_of(asked.work, proposal.genotype, repeats)
+        outcome: Outcome = asked.work.result()
         status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
         elapsed = round(self._elapsed(), 3)
-        told = (status, outcome.metrics, outcome.error, seed, elapsed)
+        told = (status, outcome.metrics, outcome.error, asked.seed, elapsed)
         trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *told, repeats=repeats)
         self.journal.append(trial)  # before anyone learns of it
         return trial
 
 
-def training_seed(seed: int, key: str, fidelity: Fidelity) -> int:
-    """A trial's seed: the same for the same architecture, however it is written and whenever it comes."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}/{fidelity_key(fidelity)}".encode()).digest()[:7], "big")
+def training_seed(seed: int, key: str, fidelity: str) -> int:
+    """A trial's seed, from its canonical key and `fidelity_key`: the same however its genotype is written."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}/{fidelity}".encode()).digest()[:7], "big")
 
 
 def is_feasible(genotype: Genotype, space: SearchSpace, evaluator: Evaluator, spec: Spec) -> bool:

@@ -13,6 +13,7 @@ from .executors import EXECUTORS
 from .run_directory import SCHEMA_VERSION
 from .spaces import SPACES
 from .spec import Spec
+from .trial import fidelity_key
 
 SAMPLES = 1000
 LINE_BYTES = 1000  # of the journal and the log, for a trial
@@ -37,7 +38,7 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
     if chosen is None:
         raise SpecError(f"hardly anything meets the constraints {spec.constraints}; loosen them")
     say("measuring one evaluation")
-    seed = training_seed(spec.seed, space.canonical(chosen), evaluator.fidelity)
+    seed = training_seed(spec.seed, space.canonical(chosen), fidelity_key(evaluator.fidelity))
     warm = {**evaluator.fidelity, "epochs": 1} if "epochs" in evaluator.fidelity else evaluator.fidelity
     try:
         evaluator.evaluate(space, chosen, warm, seed)  # loads what every worker loads once

@@ -152,7 +152,7 @@ class _Training:
         task = Task(dataset.channels, dataset.height, dataset.width, len(dataset.classes))
         space = SPACES[spec.space.name](spec.space)
         key = space.canonical(genotype)
-        self.seed = training_seed(spec.seed, key, {"epochs": 0})
+        self.seed = training_seed(spec.seed, key, "train")
         card = make_card(genotype, spec.space.model_dump(mode="json"), dataset.classes, task, dataset, spec.data)
         with seeded(self.seed):
             self.classifier = Classifier(card)
