@@ -1,10 +1,11 @@
 """A preset from nothing to a tested model, one run at a time: search, train, eval, each as a user types it.
 
     python benchmarks/presets.py cifar10-evo --seed 0 --set data.name=folder --set data.root=/tmp/cifar10
+    python benchmarks/presets.py cifar10-evo --genotype w16/… --set …      a network of your own, trained alike, no search
     python benchmarks/presets.py --table
 
-Appends to benchmarks/results/presets.json, and skips a run that is there (same preset, arm, seed and settings). Wall
-seconds are those of whole commands, imports included; the data are decoded before the clock starts.
+Appends to benchmarks/results/presets.json, and skips a run that is there (same preset, genotype, seed and settings).
+Wall seconds are those of whole commands, imports included; the data are decoded before the clock starts.
 """
 
 import argparse
@@ -33,24 +34,25 @@ def nanonas(*arguments: str) -> tuple[dict[str, Any], float]:
     return document, round(time.perf_counter() - start, 1)
 
 
-def measure(preset: str, seed: int, sets: list[str], out: Path) -> dict[str, Any]:
-    load_dataset(load_spec(preset, sets).data, lambda text: print(text, file=sys.stderr))
+def measure(preset: str, genotype: str | None, seed: int, sets: list[str], out: Path) -> dict[str, Any]:
+    spec = load_spec(preset, [*sets, f"seed={seed}"])
+    load_dataset(spec.data, lambda text: print(text, file=sys.stderr))
     shutil.rmtree(out, ignore_errors=True)
-    words = [word for item in [*sets, f"seed={seed}"] for word in ("--set", item)]
-    found, search_seconds = nanonas("search", "--preset", preset, *words, "--out", str(out))
-    trained, train_seconds = nanonas("train", str(out))
+    row: dict[str, Any] = {"preset": preset, "given": genotype, "seed": seed, "sets": sets}
+    if genotype is None:
+        words = [word for item in [*sets, f"seed={seed}"] for word in ("--set", item)]
+        found, row["search_seconds"] = nanonas("search", "--preset", preset, *words, "--out", str(out))
+        row |= {key: found[key] for key in ("trials", "cached", "failed", "random")}
+        row["val_accuracy"] = found["best"]["metrics"]["val_accuracy"]
+    else:
+        out.mkdir(parents=True)
+        write_text(out / "spec.yaml", spec.text())
+        row |= {"trials": 0, "search_seconds": 0.0}
+    given = ["--genotype", genotype] if genotype else []
+    trained, train_seconds = nanonas("train", str(out), *given)
     evaluated, _ = nanonas("eval", str(out))
-    return {
-        "preset": preset,
-        "seed": seed,
-        "sets": sets,
-        "search_seconds": search_seconds,
+    return row | {
         "train_seconds": train_seconds,
-        "trials": found["trials"],
-        "cached": found["cached"],
-        "failed": found["failed"],
-        "random": found["random"],
-        "val_accuracy": found["best"]["metrics"]["val_accuracy"],
         "genotype": trained["genotype"],
         "params": trained["params"],
         "macs": trained["macs"],
@@ -62,6 +64,10 @@ def measure(preset: str, seed: int, sets: list[str], out: Path) -> dict[str, Any
     }
 
 
+def _settings(sets: list[str]) -> list[str]:
+    return [item for item in sets if not item.startswith("data.root")]  # where the data lie is not what was measured
+
+
 def read() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     return rows
@@ -70,9 +76,9 @@ def read() -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> None:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        # where the data lie is no part of what was measured
-        shown = [item for item in row["sets"] if not item.startswith("data.root")]
-        groups.setdefault(" ".join([row["preset"], *shown]), []).append(row)
+        shown = _settings(row["sets"])
+        given = [row["given"][:20] + "…"] if row.get("given") else []
+        groups.setdefault(" ".join([row["preset"], *given, *shown]), []).append(row)
     print(f"{'preset':<44} n  {'test accuracy':<18} {'params':>8} {'trials':>6} {'search s':>9} {'train s':>8}")
     for name, group in groups.items():
         accuracies = [100 * row["test_accuracy"] for row in group]
@@ -89,6 +95,7 @@ def table(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", nargs="?")
+    parser.add_argument("--genotype", help="train this instead of searching")
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="where run directories go")
@@ -97,11 +104,11 @@ def main() -> None:
     if arguments.preset and not arguments.table:
         for seed in arguments.seed:
             rows = read()
-            done = [(row["preset"], row["seed"], [s for s in row["sets"] if "data.root" not in s]) for row in rows]
-            if (arguments.preset, seed, [s for s in arguments.sets if "data.root" not in s]) in done:
+            wanted = (arguments.preset, arguments.genotype, seed, _settings(arguments.sets))
+            if wanted in [(r["preset"], r.get("given"), r["seed"], _settings(r["sets"])) for r in rows]:
                 continue
             out = arguments.out / f"{arguments.preset}-{len(rows)}-seed{seed}"
-            row = measure(arguments.preset, seed, arguments.sets, out)
+            row = measure(arguments.preset, arguments.genotype, seed, arguments.sets, out)
             RESULTS.parent.mkdir(parents=True, exist_ok=True)
             write_text(RESULTS, json.dumps([*read(), row], indent=1) + "\n")
     table(read())

@@ -61,7 +61,8 @@ def data_environment(data: "Dataset | None") -> dict[str, Any]:
 
 def same_data(run: Path, data: "Dataset | None") -> bool:
     """Whether these are the data that a run was begun on, by their fingerprint; true when it says nothing of them."""
-    before = read_json(run / "environment.json").get("data")
+    path = run / "environment.json"
+    before = read_json(path).get("data") if path.exists() else None
     return before is None or before == data_environment(data).get("data")
 
 
