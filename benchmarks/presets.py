@@ -1,7 +1,7 @@
 """A preset from nothing to a tested model, one run at a time: search, train, eval, each as a user types it.
 
     python benchmarks/presets.py cifar10-evo --seed 0 --set data.name=folder --set data.root=/tmp/cifar10
-    python benchmarks/presets.py cifar10-evo --genotype w16/… --set …      a network of your own, trained alike, no search
+    python benchmarks/presets.py cifar10-evo --genotype w16/… --set …   a given network, no search
     python benchmarks/presets.py --table
 
 Appends to benchmarks/results/presets.json, and skips a run that is there (same preset, genotype, seed and settings).

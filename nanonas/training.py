@@ -90,17 +90,14 @@ class Images:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         if size == (height, width):
             return self
-        parts = [
-            F.interpolate(self.pixels[rows].permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True)
-            .round_()
-            .clamp_(0, 255)
-            .to(torch.uint8)
-            .permute(0, 2, 3, 1)
-            for rows in self.rows.split(1000)
-        ]
-        return Images(
-            torch.cat(parts), torch.arange(len(self), device=self.rows.device), self.labels, self.mean, self.std
-        )
+        parts = []
+        for rows in self.rows.split(1000):
+            part = self.pixels[rows].cpu().permute(0, 3, 1, 2).float()  # on the CPU: the same pixels on any device
+            part = F.interpolate(part, size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
+            parts.append(part.to(torch.uint8).permute(0, 2, 3, 1).contiguous())
+        pixels = torch.cat(parts).to(self.pixels.device)
+        rows = torch.arange(len(self), device=self.rows.device)
+        return Images(pixels, rows, self.labels, self.mean, self.std)
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """(N, H, W, C) uint8 → (N, C, H, W) float32 in channels_last: (pixel / 255 − mean) / std."""
