@@ -16,7 +16,19 @@ from pydantic import Field, field_validator
 
 from . import image_folder, torchvision_sets
 from .config import Config
-from .dataset_cache import Images, Indices, Labels, Pixels, cache_dir, entry_path, read_entry, read_part, write_entry
+from .dataset_cache import (
+    ArrayImages,
+    Images,
+    Indices,
+    Labels,
+    Pixels,
+    Raw,
+    cache_dir,
+    entry_path,
+    read_entry,
+    read_part,
+    write_entry,
+)
 from .errors import DataError, UnknownName
 from .registry import Registry
 
@@ -92,15 +104,6 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Raw:
-    """What a source is read to. Without a test part, a fifth of `train` becomes it."""
-
-    classes: tuple[str, ...]
-    train: Images
-    test: Images | None
-
-
-@dataclass(frozen=True)
 class Source:
     """Data that was found and not yet read; another `identity` means that it has to be decoded anew."""
 
@@ -114,31 +117,6 @@ class DatasetKind:
 
     flip: bool
     locate: Callable[[DataConfig, Say], Source]
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayImages:
-    """Images that are in memory already, (N, H, W, C) uint8, resized to `size` × `size` when they are read."""
-
-    pixels: Pixels
-    labels: Labels
-    size: int | None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        _, height, width, channels = self.pixels.shape
-        return (self.size or height, self.size or width, channels)
-
-    def read(self, indices: Indices) -> Pixels:
-        chosen = self.pixels[indices]
-        if chosen.shape[1:] == self.shape:
-            return chosen
-        from PIL import Image
-
-        height, width, channels = self.shape
-        flat = chosen[..., 0] if channels == 1 else chosen
-        resized = [Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR) for image in flat]
-        return np.stack([np.asarray(image) for image in resized]).reshape(-1, *self.shape)
 
 
 # ---- loading

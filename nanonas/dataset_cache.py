@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -45,6 +46,40 @@ class Images(Protocol):
     def shape(self) -> tuple[int, int, int]: ...
 
     def read(self, indices: Indices) -> Pixels: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """Images that are in memory already, (N, H, W, C) uint8, resized to `size` × `size` when they are read."""
+
+    pixels: Pixels
+    labels: Labels
+    size: int | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        _, height, width, channels = self.pixels.shape
+        return (self.size or height, self.size or width, channels)
+
+    def read(self, indices: Indices) -> Pixels:
+        chosen = self.pixels[indices]
+        if chosen.shape[1:] == self.shape:
+            return chosen
+        from PIL import Image
+
+        height, width, channels = self.shape
+        flat = chosen[..., 0] if channels == 1 else chosen
+        resized = [Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR) for image in flat]
+        return np.stack([np.asarray(image) for image in resized]).reshape(-1, *self.shape)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a source is read to. Without a test part, a fifth of `train` becomes it."""
+
+    classes: tuple[str, ...]
+    train: Images
+    test: Images | None
 
 
 class Meta(Config):

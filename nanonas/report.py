@@ -224,6 +224,7 @@ def train_table(document: dict[str, Any]) -> RenderableType:
 
 
 def eval_table(document: dict[str, Any]) -> RenderableType:
+    """Accuracy, calibration, size and latency, then the accuracy of each class."""
     latency = {
         name.replace("_", " "): f"{times['median']:.2f} ms median, {times['p95']:.2f} ms p95"
         for name, times in document["latency_ms"].items()
@@ -242,6 +243,7 @@ def eval_table(document: dict[str, Any]) -> RenderableType:
 
 
 def export_table(document: dict[str, Any]) -> RenderableType:
+    """A file a row, with how far it is from the network."""
     table = Table(box=None, pad_edge=False)
     for name in ("format", "file", "size", "largest diff", "top-1 agrees", "batch 1"):
         table.add_column(name, justify="left" if name in ("format", "file") else "right")

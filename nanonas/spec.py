@@ -18,8 +18,7 @@ from .recipe import Recipe
 from .registry import Registry, nearest
 from .spaces import SPACES
 from .strategies import STRATEGIES
-
-MAX_BYTES = 1_000_000
+from .yaml_source import load_value, mark_of, parse, read_text
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ def load_spec(source: str | Path, overrides: Sequence[str] = ()) -> Spec:
     path = Path(source)
     if isinstance(source, str) and (source in preset_names() or not (path.suffix or path.exists())):
         path = preset_path(source)
-    text = _read(path)
-    node, content = _parse(text, str(path))
+    text = read_text(path)
+    node, content = parse(text, str(path))
     for override in overrides:
         _override(content, override)
     try:
@@ -184,61 +183,14 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe, and a key that stands twice is an error instead of a silent loss."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise SpecError(f"spec {path} does not exist; start from one: nanonas presets cifar10-evo > {path}") from None
-    except OSError as error:
-        raise SpecError(f"spec {path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise SpecError(f"spec {path} is larger than {MAX_BYTES:,} bytes; a spec is a short YAML file")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError(
-            f"spec {path} is not text in UTF-8; a spec is a YAML file (nanonas presets NAME prints one)"
-        ) from None
-
-
-def _parse(text: str, name: str) -> tuple[yaml.Node | None, dict[str, Any]]:
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        content = yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise SpecError(f"{name}{where}: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"{name}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        kind = "empty" if content is None else f"a {type(content).__name__}"
-        raise SpecError(f"{name}: is {kind}, not a mapping; nanonas presets cifar10-evo prints a spec")
-    return node, content
-
-
 def _override(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise SpecError(f"--set {override!r} is not KEY=VALUE; for example --set strategy.population_size=12")
     try:
-        value = yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = load_value(text)
+    except ValueError:
         raise SpecError(f"--set {override!r}: the value is not YAML; quote it, e.g. --set 'name=\"a: b\"'") from None
     for part in parts[:-1]:
         content = content.setdefault(part, {})
@@ -273,7 +225,7 @@ def _line(problem: ErrorDetails, node: yaml.Node | None, name: str, overrides: S
     dotted = ".".join(path)
     if any(override.partition("=")[0].strip() == dotted for override in overrides):
         return f"--set {dotted}: {message}"
-    mark = _mark(node, path)
+    mark = mark_of(node, path)
     where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
     return f"{where}: {dotted}: {message}" if dotted else f"{where}: {message}"
 
@@ -289,18 +241,3 @@ def _allowed_keys(loc: Sequence[int | str]) -> list[str]:
         else:
             model = model.model_fields[section].annotation
     return list(model.model_fields)
-
-
-def _mark(node: yaml.Node | None, path: Sequence[str]) -> yaml.Mark | None:
-    """Where a key stands in the file; the section it should stand in, when it is missing."""
-    mark = node.start_mark if node else None
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == part), None)
-            if found is None:
-                return mark
-            mark, node = found[0].start_mark, found[1]
-        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-            node = node.value[int(part)]
-            mark = node.start_mark
-    return mark

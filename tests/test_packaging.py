@@ -12,7 +12,7 @@ from source import ROOT, lines_of_code
 # top to bottom; a module imports from above itself only
 LAYERS = [
     ["errors"],
-    ["registry", "config", "genotype", "environment", "recipe", "output"],
+    ["registry", "config", "genotype", "environment", "recipe", "output", "yaml_source"],
     ["space", "trial", "graph", "dataset_cache", "image_folder", "torchvision_sets", "statistics"],
     ["operations", "pareto", "journal", "data"],
     ["spaces", "strategies", "evaluators", "exporters", "network", "training", "profile"],
@@ -112,7 +112,7 @@ def test_nothing_reads_pickles_or_runs_code_from_data() -> None:
                 name = ast.unparse(node.func)
                 assert name not in forbidden, (path, name)
                 if name in ("yaml.load", "yaml.compose"):
-                    assert "Loader=_Loader" in ast.unparse(node), path  # a SafeLoader
+                    assert "Loader=Loader" in ast.unparse(node), path  # a SafeLoader
                 assert "allow_pickle=True" not in ast.unparse(node), path
 
 
