@@ -4,21 +4,19 @@ import os
 import signal
 import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
 
 from ..environment import cores
 from ..errors import RunError
 from . import EXECUTORS, Executor, ExecutorConfig, Job, Outcome, Pending
-from .worker import Worker
-
-if TYPE_CHECKING:
-    from pebble import ProcessPool
 
 TRIES = 2
-_worker: Worker | None = None  # of this process, when it is a worker
 
 
 @EXECUTORS.register("processes")
@@ -26,12 +24,17 @@ class Processes(Executor):
     """One single-threaded worker a core: two of them train more than one with two threads.
 
     A job whose worker dies is run once more, with the same seed; dying twice is a failed trial, as is a time-out.
+    Every worker has a pipe of its own and no lock is shared, so that one killed at any moment harms no other.
     """
 
     class Config(ExecutorConfig):
         name: Literal["processes"] = "processes"
 
-    _pool: "ProcessPool | None" = None
+    def __init__(self, config: ExecutorConfig, spec: Any) -> None:
+        super().__init__(config, spec)
+        self._queue: deque[_Attempt] = deque()
+        self._workers: list[_Process] = []
+        self._stillborn = 0  # workers in a row that died before they were ready
 
     @property
     def workers(self) -> int:
@@ -39,66 +42,126 @@ class Processes(Executor):
         return min(wanted, self.config.lookahead)  # an idle worker would cost half a gigabyte
 
     def submit(self, job: Job) -> Pending:
-        return _Attempt(self, job)
+        attempt = _Attempt(self, job)
+        self._queue.append(attempt)
+        self._feed()
+        return attempt
 
-    def schedule(self, job: Job) -> Any:
-        """A future of the pool, which is made anew when it is broken."""
-        with _interrupts_blocked():
-            if self._pool is None or not self._pool.active:
-                self.close()
-                from multiprocessing import get_context
-
-                from pebble import ProcessPool
-
-                self._pool = ProcessPool(
-                    max_workers=self.workers,
-                    context=get_context("spawn"),
-                    initializer=_start,
-                    initargs=[os.getpid()],
-                )
-            spec = self.spec.model_dump(mode="json")
-            return self._pool.schedule(_run, args=[spec, job], timeout=self.config.timeout_seconds)
+    def advance(self) -> None:
+        """Waits until something happens: a result, a death, a time-out; then gives waiting jobs to idle workers."""
+        busy = [worker for worker in self._workers if worker.attempt]
+        left = [worker.deadline - time.monotonic() for worker in busy if worker.deadline is not None]
+        events = wait(
+            [event for worker in busy for event in (worker.pipe, worker.process.sentinel)],
+            max(0.0, min(left)) if left else None,
+        )
+        for worker in busy:
+            if worker.pipe in events:
+                try:
+                    self._receive(worker, worker.pipe.recv())
+                except (EOFError, OSError):
+                    self._bury(worker)
+            elif worker.process.sentinel in events:
+                self._bury(worker)
+            elif worker.deadline is not None and time.monotonic() >= worker.deadline and worker.attempt:
+                worker.attempt.outcome = Outcome({}, f"ran longer than {self.config.timeout_seconds:g} seconds")
+                self._remove(worker)
+        self._feed()
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool.join()
-            self._pool = None
+        self._queue.clear()
+        for worker in list(self._workers):
+            self._remove(worker)
+
+    def _feed(self) -> None:
+        while self._queue:
+            idle = next((worker for worker in self._workers if not worker.attempt), None)
+            if idle is None and len(self._workers) < self.workers:
+                idle = _Process(self.spec.model_dump(mode="json"))
+                self._workers.append(idle)
+            if idle is None:
+                return
+            idle.take(self._queue.popleft(), self.config.timeout_seconds)
+
+    def _receive(self, worker: "_Process", message: Any) -> None:
+        assert worker.attempt is not None
+        if message == "ready":
+            worker.ready = True
+            self._stillborn = 0
+        elif isinstance(message, Outcome):
+            worker.attempt.outcome, worker.attempt = message, None
+        else:
+            worker.attempt.bug, worker.attempt = message, None
+
+    def _bury(self, worker: "_Process") -> None:
+        attempt, code = worker.attempt, self._remove(worker)
+        assert attempt is not None
+        if worker.ready:
+            attempt.deaths += 1
+        else:
+            self._stillborn += 1
+        if self._stillborn >= TRIES:
+            raise RunError(
+                "the worker processes die as they start; a script that calls nanonas.search needs "
+                "`if __name__ == '__main__':` around it, or executor.name=inline"
+            )
+        if attempt.deaths >= TRIES:
+            attempt.outcome = Outcome({}, f"its worker died twice (exit code {code})")
+        else:
+            self._queue.appendleft(attempt)
+
+    def _remove(self, worker: "_Process") -> int | None:
+        """Ends a worker, if it still runs; its exit code."""
+        self._workers.remove(worker)
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        return worker.process.exitcode
 
 
 class _Attempt:
-    """A job at the pool, tried again if its worker dies."""
+    """A job under way, or waiting for a worker."""
 
     def __init__(self, executor: Processes, job: Job) -> None:
-        self.executor = executor
-        self.job = job
-        self.future = executor.schedule(job)
+        self.executor, self.job = executor, job
+        self.deaths = 0
+        self.outcome: Outcome | None = None
+        self.bug: tuple[Exception, str] | None = None
 
     def result(self) -> Outcome:
-        from pebble import ProcessExpired
+        while self.outcome is None:
+            if self.bug is not None:
+                error, trace = self.bug
+                error.add_note(f"in a worker process:\n{trace}")
+                raise error
+            self.executor.advance()
+        return self.outcome
 
-        for tried in range(1, TRIES + 1):
-            try:
-                outcome: Outcome = self.future.result()
-                return outcome
-            except TimeoutError:
-                return Outcome({}, f"ran longer than {self.executor.config.timeout_seconds:g} seconds")
-            except ProcessExpired as death:
-                if tried == TRIES:
-                    return Outcome({}, f"its worker died twice (exit code {death.exitcode})")
-            except BrokenProcessPool:  # workers die while no job runs: as they start, or killed between two jobs
-                if tried == TRIES:
-                    raise RunError(
-                        "the worker processes die as they start; a script that calls nanonas.search needs "
-                        "`if __name__ == '__main__':` around it, or executor.name=inline"
-                    ) from None
-            self.future = self.executor.schedule(self.job)
-        raise AssertionError("the last try returns or raises")
+
+class _Process:
+    """A worker process, seen from the coordinator."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=[theirs, spec, os.getpid()], daemon=True)
+        with _interrupts_blocked():
+            self.process.start()
+        theirs.close()
+        self.ready = False
+        self.attempt: _Attempt | None = None
+        self.deadline: float | None = None
+
+    def take(self, attempt: _Attempt, timeout: float | None) -> None:
+        self.attempt = attempt
+        self.deadline = time.monotonic() + timeout if timeout is not None else None
+        with suppress(OSError):  # it died meanwhile: its sentinel will tell
+            self.pipe.send(attempt.job)
 
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Ctrl-C reaches the whole process group, but the coordinator decides: its threads and workers inherit a mask."""
+    """Ctrl-C reaches the whole process group, but the coordinator decides: its workers inherit this mask."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -109,10 +172,30 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start(parent: int) -> None:
-    """In a worker, before its first job."""
+def _serve(pipe: Connection, spec: dict[str, Any], parent: int) -> None:
+    """A worker's life: jobs in, outcomes out. The first job makes the evaluator, so that its errors arrive too."""
     threading.Thread(target=_die_with, args=[parent], daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
+    pipe.send("ready")
+    worker = None
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if worker is None:
+                from ..spec import Spec
+                from .worker import Worker
+
+                worker = Worker(Spec.model_validate(spec))
+            answer: Any = worker.run(job)
+        except Exception as error:  # a bug: it ends the search over there, with this traceback
+            answer = (error, traceback.format_exc())
+        try:
+            pipe.send(answer)
+        except (TypeError, AttributeError, ValueError):  # an exception that cannot be sent
+            pipe.send((RuntimeError(str(answer[0])), answer[1]))
 
 
 def _die_with(parent: int) -> None:
@@ -120,13 +203,3 @@ def _die_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
-
-
-def _run(spec: dict[str, Any], job: Job) -> Outcome:
-    """In a worker. The first job makes the evaluator, so that what goes wrong there arrives as a result."""
-    global _worker
-    if _worker is None:
-        from ..spec import Spec
-
-        _worker = Worker(Spec.model_validate(spec))
-    return _worker.run(job)
