@@ -64,13 +64,12 @@ class View:
 
     def __init__(self, output: Output) -> None:
         self.output = output
-        self._live = (
-            Live(get_renderable=self.render, console=output.talk, refresh_per_second=4) if output.is_live else None
-        )
+        self._live: Live | None = None
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
-        if self._live:
+        if self.output.is_live:
+            self._live = Live(get_renderable=self.render, console=self.output.talk, refresh_per_second=4)
             self._live.start()
         return self
 

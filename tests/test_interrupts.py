@@ -45,10 +45,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -
     return lines(run)
 
 
-def start(run: Path) -> "subprocess.Popen[str]":
+def command(run: Path) -> list[str]:
     sets = [word for item in SETS for word in ("--set", item)]
-    command = [sys.executable, "-m", "nanonas", "search", "--preset", "digits-evo", *sets, "--out", str(run)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return [sys.executable, "-m", "nanonas", "search", "--preset", "digits-evo", *sets, "--out", str(run)]
+
+
+def start(run: Path) -> "subprocess.Popen[str]":
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(run), stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def wait_for_lines(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
@@ -115,6 +119,26 @@ def group(pid: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] == "Z" else int(fields[2])
+
+
+def test_a_terminal_shows_a_live_table(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command(tmp_path / "run"), stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, shown
+    text = shown.decode()
+    for word in ("digits-evo, seed 0", "val_accuracy", "8 of 8 evaluated", "cached", "failed", "left", "Ctrl-C"):
+        assert word in text
+    assert "winner" in out
 
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
