@@ -143,9 +143,16 @@ class SearchView(View):
         return max(0.0, min(limits)) if limits else None
 
     def render(self) -> RenderableType:
-        table = Table(title=f"{self.spec.name}, seed {self.spec.seed}", title_justify="left", box=None, pad_edge=False)
-        for name in ("trial", self.metric, "params", "genotype"):
-            table.add_column(name, justify="left" if name == "genotype" else "right", no_wrap=True, overflow="ellipsis")
+        table = Table(
+            title=f"{self.spec.name}, seed {self.spec.seed}",
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+            expand=True,
+        )
+        for name in ("trial", self.metric, "params"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("genotype", no_wrap=True, ratio=1)  # what is left of the line, cut off where it ends
         done = [trial for trial in self.trials if trial.ok]
         done.sort(key=lambda trial: scores(trial.metrics, self.spec.objectives), reverse=True)
         for trial in done[:BEST_SHOWN]:
