@@ -8,7 +8,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
@@ -165,6 +165,7 @@ def _interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # else the first worker starts it, which lifts the mask again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -174,6 +175,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 def _serve(pipe: Connection, spec: dict[str, Any], parent: int) -> None:
     """A worker's life: jobs in, outcomes out. The first job makes the evaluator, so that its errors arrive too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the mask holds until here, and on Windows there is none
     threading.Thread(target=_die_with, args=[parent], daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
     pipe.send("ready")
