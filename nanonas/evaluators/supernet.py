@@ -38,6 +38,7 @@ class Supernet(Training):
         channels: Annotated[int, Field(ge=4, le=128, description="width of the supernet's first stage")] = 8
         image_size: Annotated[int, Field(ge=4, le=1024, description="longer side; null: as the data are")] | None = None
         data_fraction: Annotated[float, Field(gt=0, le=1, description="share of the training images")] = 1.0
+        threads: Annotated[int, Field(ge=1, le=64, description="another number gives slightly other results")] = 1
 
     metrics = ("val_accuracy", "params", "macs")
 
@@ -52,7 +53,7 @@ class Supernet(Training):
         from ..training import predict, score, threads
 
         _, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
-        with threads(1), memory_checked():
+        with threads(self.config.threads), memory_checked():
             trainer = self._at_epoch(int(fidelity["epochs"]), space, fidelity)
             result = score(predict(trainer.trainer.network, validation), validation.labels)
         return {"val_accuracy": result["accuracy"], **space.measure(genotype, self.task), **trainer.weights()}
