@@ -18,12 +18,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from common import Record
+
 from nanonas import load_spec
 from nanonas.data import load_dataset
 from nanonas.environment import cores, environment
 from nanonas.run_directory import write_text
 
-RESULTS = Path(__file__).parent / "results" / "presets.json"
+RECORD = Record("presets")
 
 
 def nanonas(*arguments: str) -> tuple[dict[str, Any], float]:
@@ -68,11 +70,6 @@ def _settings(sets: list[str]) -> list[str]:
     return [item for item in sets if not item.startswith("data.root")]  # where the data lie is not what was measured
 
 
-def read() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    return rows
-
-
 def table(rows: list[dict[str, Any]]) -> None:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -103,15 +100,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.preset and not arguments.table:
         for seed in arguments.seed:
-            rows = read()
+            rows = RECORD.rows()
             wanted = (arguments.preset, arguments.genotype, seed, _settings(arguments.sets))
             if wanted in [(r["preset"], r.get("given"), r["seed"], _settings(r["sets"])) for r in rows]:
                 continue
             out = arguments.out / f"{arguments.preset}-{len(rows)}-seed{seed}"
             row = measure(arguments.preset, arguments.genotype, seed, arguments.sets, out)
-            RESULTS.parent.mkdir(parents=True, exist_ok=True)
-            write_text(RESULTS, json.dumps([*read(), row], indent=1) + "\n")
-    table(read())
+            RECORD.append(row)
+    table(RECORD.rows())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from .spec import Spec
 from .strategies import STRATEGIES, Strategy
 from .trial import Line, Proposal, Trial, fidelity_key, trial_of
 
+KNOWN, INFEASIBLE = "were known already", "did not meet them"
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
 MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, before a search gives up
 
@@ -136,37 +137,35 @@ class _Loop:
     def _ask(self, trial: int) -> _Asked | None:
         """Starts on a proposal that is new, connected and within the constraints; None when there is none left."""
         rng = random.Random(f"{self.spec.seed}/{trial}")
-        repeats = infeasible = 0
-        while repeats < MAX_REPEATS and infeasible < MAX_INFEASIBLE:
-            proposal = self.strategy.ask(trial, rng, self._accepts)
+        refused = Counter[str]()
+        while refused[KNOWN] < MAX_REPEATS and refused[INFEASIBLE] < MAX_INFEASIBLE:
+            proposal = self.strategy.ask(trial, rng, lambda proposal: not self._refusal(proposal))
             if proposal is None:
                 self.stopped = (
                     f"strategy {self.spec.strategy.name} finds nothing new to propose: the space is exhausted"
                 )
                 return None
-            if not self.problem.is_feasible(proposal.genotype):
-                infeasible += 1
+            if reason := self._refusal(proposal):
+                refused[reason] += 1
                 continue
             proposal, key = self._keyed(proposal)
-            if key in self._known and not self.strategy.config.repeats:
-                repeats += 1
-                continue
             self._known.add(key)
-            self.repeats += repeats
+            self.repeats += refused[KNOWN]
             seed = training_seed(self.spec.seed, *key)
-            return _Asked(proposal, repeats, seed, self._start(trial, proposal, seed))
-        self.repeats += repeats
-        what = "hardly anything meets the constraints" if infeasible >= MAX_INFEASIBLE else "the space is exhausted"
+            return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
+        self.repeats += refused[KNOWN]
+        scarce = refused[INFEASIBLE] >= MAX_INFEASIBLE
         self.stopped = (
-            f"{what} (of the last proposals {repeats:,} were known already, {infeasible:,} did not meet them)"
+            f"{'hardly anything meets the constraints' if scarce else 'the space is exhausted'} (of the last proposals "
+            f"{refused[KNOWN]:,} {KNOWN}, {refused[INFEASIBLE]:,} {INFEASIBLE})"
         )
         return None
 
-    def _accepts(self, proposal: Proposal) -> bool:
-        """What a strategy may ask before it proposes: whether this would become a trial."""
-        return self.problem.is_feasible(proposal.genotype) and (
-            self.strategy.config.repeats or self._keyed(proposal)[1] not in self._known
-        )
+    def _refusal(self, proposal: Proposal) -> str:
+        """Why a proposal does not become a trial; nothing when it does."""
+        if not self.problem.is_feasible(proposal.genotype):
+            return INFEASIBLE
+        return KNOWN if not self.strategy.config.repeats and self._keyed(proposal)[1] in self._known else ""
 
     def _keyed(self, proposal: Proposal) -> tuple[Proposal, tuple[str, str]]:
         """The proposal with its whole fidelity, and what it is known by: canonical key and fidelity."""

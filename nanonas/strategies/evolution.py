@@ -56,5 +56,5 @@ class RegularizedEvolution(Strategy):
             self.population.append(trial)
 
     def _select(self, rng: random.Random) -> Trial:
-        sample = rng.sample(list(self.population), min(self.config.sample_size, len(self.population)))
+        sample = rng.choices(list(self.population), k=self.config.sample_size)  # with replacement, as in the paper
         return max(sample, key=self.scores)

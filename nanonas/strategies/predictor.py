@@ -2,9 +2,11 @@
 
 import math
 import random
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
@@ -23,6 +25,7 @@ PARENTS = 5  # of candidates: the best so far
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
 MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
 TRIES = 2000  # random draws, when no candidate is new
+NEGLIGIBLE = 1e-3  # a draw whose share in the average is smaller is left out
 NOISE_FLOOR = 1e-5
 
 Array = NDArray[Any]
@@ -53,6 +56,7 @@ class Predictor(Strategy):
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
         self.told: list[Trial] = []
+        self._best: list[Trial] = []  # all that did not fail, the best first
         self._encoder = _Encoder(problem.space)
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
@@ -67,21 +71,17 @@ class Predictor(Strategy):
 
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
+        if trial.ok:
+            insort(self._best, trial, key=lambda told: (-self.scores(told)[0], told.trial))
 
     def _remembered(self) -> list[Trial]:
-        if len(self.told) <= MEMORY:
-            return self.told
-        best = {trial.trial for trial in self._best(MEMORY // 2)}
-        others = [trial for trial in self.told if trial.trial not in best]
-        return [trial for trial in self.told if trial.trial in best] + others[-(MEMORY // 2) :]
-
-    def _best(self, count: int) -> list[Trial]:
-        done = [trial for trial in self.told if trial.ok]
-        return sorted(done, key=lambda trial: (self.scores(trial)[0], -trial.trial), reverse=True)[:count]
+        best = {trial.trial: trial for trial in self._best[: MEMORY // 2]}
+        latest = islice((trial for trial in reversed(self.told) if trial.trial not in best), MEMORY // 2)
+        return [*best.values(), *latest]
 
     def _candidates(self, rng: random.Random) -> list[Proposal]:
         """Neighbours of the best, more distant mutants of them, and strangers; each architecture once."""
-        parents, count = self._best(PARENTS), self.config.candidates
+        parents, count = self._best[:PARENTS], self.config.candidates
         near = [Proposal(g, parent=parent.trial) for parent in parents for g in self.space.neighbours(parent.genotype)]
         found = {proposal.genotype: proposal for proposal in rng.sample(near, min(count, len(near)))}
         for parent in parents:
@@ -169,31 +169,48 @@ def expected_improvement(known: Alike, new: Alike, scores: Array, draw: np.rando
         known: similarities of the points that have scores (n, n); new: between those and the new points (n, m).
     """
     n, best = len(scores), scores.max()
-    weights, gains = [], []
-    for _ in range(MODELS):
+    draws = [_Draw.of(draw) for _ in range(MODELS)]
+    fitted = [one.fit(known, scores) for one in draws]
+    weights = np.exp([likelihood - max(f[0] for f in fitted) for likelihood, *_ in fitted])
+    weights /= weights.sum()
+    total: Array = np.zeros(new[0].shape[1])
+    for one, (_, factor, whitened), weight in zip(draws, fitted, weights, strict=True):
+        if weight > NEGLIGIBLE:
+            cross = np.linalg.inv(factor) @ one.kernel(new)
+            scale = whitened @ whitened / n
+            deviation = np.sqrt(scale * np.maximum(1 - (cross**2).sum(0), 1e-9))
+            z = (whitened @ cross - best) / deviation
+            total += weight * deviation * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi))
+    return total
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Hyperparameters of the process: how much each kernel counts, how far two of them reach, and the noise."""
+
+    share: Array
+    reach: Array
+    noise: float
+
+    @classmethod
+    def of(cls, draw: np.random.Generator) -> "_Draw":
         share = np.exp(draw.normal(0, 1.5, 3))
-        share /= share.sum()
         reach = np.exp(draw.normal(0.3, 0.7, 2))
-        noise = np.exp(draw.normal(-3.5, 1.5)) + NOISE_FLOOR
-        factor = np.linalg.inv(np.linalg.cholesky(_kernel(known, share, reach) + noise * np.eye(n)))
-        whitened = factor @ scores
-        scale = whitened @ whitened / n  # of the process, at its maximum likelihood
-        weights.append(-0.5 * n * np.log(scale) + np.log(np.diag(factor)).sum())
-        cross = factor @ _kernel(new, share, reach)
-        deviation = np.sqrt(scale * np.maximum(1 - (cross**2).sum(0), 1e-9))
-        z = (whitened @ cross - best) / deviation
-        gains.append(deviation * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)))
-    weight = np.exp(np.array(weights) - max(weights))
-    averaged: Array = np.array(gains).T @ (weight / weight.sum())
-    return averaged
+        return cls(share / share.sum(), reach, math.exp(draw.normal(-3.5, 1.5)) + NOISE_FLOOR)
 
+    def kernel(self, alike: Alike) -> Array:
+        features, choices, counts = alike
+        kernel: Array = self.share[0] * features
+        kernel = kernel + self.share[1] * np.exp(-choices / (2 * self.reach[0] ** 2))
+        kernel = kernel + self.share[2] * np.exp(-counts / (4 * self.reach[1] ** 2))
+        return kernel
 
-def _kernel(alike: Alike, share: Array, reach: Array) -> Array:
-    features, choices, counts = alike
-    kernel: Array = share[0] * features
-    kernel = kernel + share[1] * np.exp(-choices / (2 * reach[0] ** 2))
-    kernel = kernel + share[2] * np.exp(-counts / (4 * reach[1] ** 2))
-    return kernel
+    def fit(self, known: Alike, scores: Array) -> tuple[float, Array, Array]:
+        """The log-likelihood at the best scale, the Cholesky factor (n, n), and the whitened scores (n,)."""
+        n = len(scores)
+        factor = np.linalg.cholesky(self.kernel(known) + self.noise * np.eye(n))
+        whitened = np.linalg.solve(factor, scores)
+        return -0.5 * n * math.log(whitened @ whitened / n) - np.log(np.diag(factor)).sum(), factor, whitened
 
 
 def _normal_cdf(z: Array) -> Array:

@@ -1,6 +1,8 @@
 """Successive halving, asynchronous."""
 
 import random
+from bisect import insort
+from itertools import islice
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -44,7 +46,8 @@ class SuccessiveHalving(Strategy):
             raise SpecError(f"strategy.fidelity: unknown fidelity {config.fidelity!r}; {hint}")
         self.rungs = [{config.fidelity: value} for value in self._values(problem.fidelity[config.fidelity])]
         self._rung_of = {fidelity_key({**problem.fidelity, **rung}): i for i, rung in enumerate(self.rungs)}
-        self._told: list[list[Trial]] = [[] for _ in self.rungs]
+        self._told: list[list[Trial]] = [[] for _ in self.rungs]  # the best first
+        self._promoted: set[int] = set()
         self._sampler = STRATEGIES[config.sampler.name](config.sampler, problem)
 
     def _values(self, full: int | float) -> list[int | float]:
@@ -54,8 +57,10 @@ class SuccessiveHalving(Strategy):
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         for rung in reversed(range(1, len(self.rungs))):
-            below = sorted(self._told[rung - 1], key=lambda told: (self.scores(told), -told.trial), reverse=True)
-            for told in below[: len(below) // self.config.reduction_factor]:
+            below = self._told[rung - 1]
+            for told in islice(below, len(below) // self.config.reduction_factor):
+                if told.trial in self._promoted:
+                    continue
                 promoted = Proposal(told.genotype, self.rungs[rung], parent=told.trial)
                 if accepts(promoted):
                     return promoted
@@ -65,7 +70,9 @@ class SuccessiveHalving(Strategy):
     def tell(self, trial: Trial) -> None:
         rung = self._rung_of[fidelity_key(trial.fidelity)]
         if trial.ok:
-            self._told[rung].append(trial)
+            insort(self._told[rung], trial, key=lambda told: (*(-score for score in self.scores(told)), told.trial))
+        if rung > 0 and trial.parent is not None:
+            self._promoted.add(trial.parent)
         if rung == 0:  # scores of one fidelity only: those of others would not compare
             self._sampler.tell(trial)
 

@@ -1,0 +1,67 @@
+"""What the benchmarks share: a record of rows, and a clock on strategies."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nanonas.environment import environment
+from nanonas.run_directory import write_text
+from nanonas.strategies import STRATEGIES
+
+
+class Record:
+    """Rows in benchmarks/results/NAME.json, a list, a line a row. What is there is not measured again."""
+
+    def __init__(self, name: str) -> None:
+        self.path = Path(__file__).parent / "results" / f"{name}.json"
+
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.path.read_text()) if self.path.exists() else []
+        return rows
+
+    def append(self, row: dict[str, Any]) -> None:
+        """With the commit, unless the row knows it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [*self.rows(), {"commit": environment(threads=1)["commit"]} | row]
+        write_text(self.path, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+
+    def has(self, **fields: Any) -> bool:
+        return any(all(row.get(name) == value for name, value in fields.items()) for row in self.rows())
+
+
+class StrategyClock:
+    """The seconds that each `ask` and `tell` of any strategy takes, while inside; the space's work included.
+
+    Attributes:
+        asks, tells: seconds of each call, in order. A strategy that asks another counts once.
+    """
+
+    def __enter__(self) -> "StrategyClock":
+        self.asks: list[float] = []
+        self.tells: list[float] = []
+        self._inside = False
+        self._kept = [(STRATEGIES[name], STRATEGIES[name].ask, STRATEGIES[name].tell) for name in STRATEGIES]
+        for strategy, ask, tell in self._kept:
+            strategy.ask = self._timed(ask, self.asks)  # type: ignore[method-assign]
+            strategy.tell = self._timed(tell, self.tells)  # type: ignore[method-assign]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for strategy, ask, tell in self._kept:
+            strategy.ask, strategy.tell = ask, tell  # type: ignore[method-assign]
+
+    def _timed(self, method: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+        def timed(*arguments: Any) -> Any:
+            if self._inside:
+                return method(*arguments)
+            self._inside = True
+            start = time.perf_counter()
+            try:
+                return method(*arguments)
+            finally:
+                seconds.append(time.perf_counter() - start)
+                self._inside = False
+
+        return timed

@@ -1,0 +1,125 @@
+"""What the engine and the strategies themselves cost.
+
+    python benchmarks/engine.py --table cells.csv
+
+First, trials a second of random search on the cells of NAS-Bench-201 from a table, journal and all (5 runs of 5,000).
+Then each strategy's own milliseconds a trial, ask and tell, after 100, 1,000 and 10,000 trials on the space nano with a
+synthetic score: mean of the 50 trials before. Appends to benchmarks/results/engine.json and skips what is there. Run it
+on an idle machine.
+"""
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from nanonas.config import ComponentConfig
+from nanonas.evaluators import EVALUATORS, Evaluator, Say
+from nanonas.genotype import Genotype
+from nanonas.space import SearchSpace, Task
+from nanonas.trial import Fidelity
+
+TRIALS, REPEATS = 5_000, 5
+MARKS, WINDOW = (100, 1_000, 10_000), 50
+STRATEGIES = {
+    "random": "{name: random}",
+    "evolution": "{name: evolution}",
+    "local search": "{name: local_search}",
+    "nsga2": "{name: nsga2}",
+    "successive halving": "{name: successive_halving}",
+    "zero cost, then evolution": "{name: zero_cost}",
+    "predictor": "{name: predictor}",
+}
+
+
+@EVALUATORS.register("synthetic")
+class Synthetic(Evaluator):
+    """A smooth score of the choices, and its proxies."""
+
+    class Config(ComponentConfig):
+        name: Literal["synthetic"] = "synthetic"
+
+    metrics = ("val_accuracy", "params", "macs")
+    task = Task(3, 32, 32, 10)
+
+    def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
+        pass
+
+    @property
+    def fidelity(self) -> Fidelity:
+        return {"epochs": 27}
+
+    def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
+        total = sum(
+            math.sin(7 * i + 3 * choice.options.index(value))
+            for i, (choice, value) in enumerate(zip(space.choices, genotype.values, strict=True))
+        )
+        measures = space.measure(genotype, self.task)
+        return {"val_accuracy": 1 / (1 + math.exp(-total / 4)), "jacov": total, "synflow": total, **measures}
+
+
+from common import Record, StrategyClock  # noqa: E402  # the registry is asked once, when a spec is first read
+
+from nanonas import load_spec, search  # noqa: E402
+
+RECORD = Record("engine")
+
+
+def throughput(table: Path) -> float:
+    """Trials a second."""
+    sets = ["strategy.name=random", f"evaluator.path={table}", f"budget.trials={TRIALS}"]
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        count = sum(1 for _ in search(load_spec("nasbench201", sets), Path(folder) / "run"))
+        return count / (time.perf_counter() - start)
+
+
+def own_time(strategy: str) -> dict[str, float]:
+    """Milliseconds a trial after so many trials."""
+    sets = [f"strategy={strategy}", "evaluator={name: synthetic}", f"budget.trials={MARKS[-1]}", "constraints={}"]
+    executor = "executor={name: inline, lookahead: 1}"
+    with tempfile.TemporaryDirectory() as folder, StrategyClock() as clock:
+        reached: dict[str, float] = {}
+        begun = time.perf_counter()
+        asks = tells = 0
+        for trial in search(load_spec("cifar10-evo", [*sets, executor, "budget.minutes=null"]), Path(folder) / "run"):
+            done = trial.trial + 1
+            if done + WINDOW in MARKS:
+                asks, tells = len(clock.asks), len(clock.tells)
+            if done in MARKS:
+                spent = sum(clock.asks[asks:]) + sum(clock.tells[tells:])
+                reached[str(done)] = round(1000 * spent / WINDOW, 4)
+                print(f"  {done} trials after {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    return reached
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, help="the CSV file; without it, the strategies only")
+    parser.add_argument("--show", action="store_true", help="print what is there and stop")
+    arguments = parser.parse_args()
+    if not arguments.show:
+        for repeat in range(REPEATS if arguments.table else 0):
+            if not RECORD.has(what="throughput", repeat=repeat):
+                per_second = round(throughput(arguments.table))
+                RECORD.append({"what": "throughput", "repeat": repeat, "trials_per_second": per_second})
+        for name, strategy in STRATEGIES.items():
+            if not RECORD.has(what="own time", strategy=name):
+                print(name, file=sys.stderr)
+                RECORD.append({"what": "own time", "strategy": name, "milliseconds": own_time(strategy)})
+    rates = [row["trials_per_second"] for row in RECORD.rows() if row["what"] == "throughput"]
+    if rates:
+        print(f"trials a second: median {statistics.median(rates):,.0f} (n={len(rates)}, {min(rates):,} to {max(rates):,})")
+    print(f"\n| own ms a trial after | {' | '.join(f'{mark:,}' for mark in MARKS)} |\n|---|---|---|---|")
+    for row in RECORD.rows():
+        if row["what"] == "own time":
+            print("| " + " | ".join([row["strategy"], *(f"{row['milliseconds'][str(m)]:.2f}" for m in MARKS)]) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Does successive halving find better winners in the same time? Random search on digits with it and without.
+
+    python benchmarks/halving.py [--seeds 10]
+    python benchmarks/halving.py --show
+
+Both arms of a seed run side by side, a core each: so many seconds of search, one worker, then the winner is trained from
+scratch and tested once. Appends to benchmarks/results/halving.json, a row an arm and seed, and skips what is there.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # an arm a core
+
+from common import Record
+
+from nanonas import load_spec, search, train
+from nanonas.statistics import compare_groups, mean_and_interval
+
+RECORD = Record("halving")
+MINUTES = 1.0
+SETTINGS = [
+    "constraints.params=6000",
+    "evaluator.epochs=27",
+    "executor={name: inline, lookahead: 1}",
+    "budget={minutes: %s}" % MINUTES,
+]
+ARMS = {
+    "random": ["strategy={name: random}"],
+    "successive halving of random": ["strategy={name: successive_halving, rungs: 3, reduction_factor: 3}"],
+}
+
+
+def run(arguments: tuple[str, int]) -> dict[str, Any]:
+    arm, seed = arguments
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        trials = list(search(load_spec("digits-evo", [*SETTINGS, *ARMS[arm], f"seed={seed}"]), out))
+        result = train(out)
+    return {
+        "arm": arm,
+        "seed": seed,
+        "trials": len(trials),
+        "full_evaluations": sum(trial.fidelity["epochs"] == 27 for trial in trials),
+        "training_seconds": round(sum(trial.metrics.get("train_seconds", 0.0) for trial in trials), 1),
+        "val_accuracy": max(t.metrics["val_accuracy"] for t in trials if t.ok and t.fidelity["epochs"] == 27),
+        "test_accuracy": result["test_accuracy"],
+        "params": result["params"],
+        "genotype": result["genotype"],
+    }
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    print("| arm | n | trials | at full epochs | training seconds | val accuracy | test accuracy |\n|---|---|---|---|---|---|---|")
+    for arm in ARMS:
+        group = [row for row in rows if row["arm"] == arm]
+        if len(group) > 1:
+            names = ("trials", "full_evaluations", "training_seconds")
+            means = [f"{sum(row[name] for row in group) / len(group):.1f}" for name in names]
+            estimates = [mean_and_interval([100 * row[k] for row in group]) for k in ("val_accuracy", "test_accuracy")]
+            cells = [f"{e.mean:.2f} ± {e.std:.2f}" for e in estimates]
+            print("| " + " | ".join([arm, str(len(group)), *means, *cells]) + " |")
+    for metric in ("val_accuracy", "test_accuracy"):
+        plain, halved = ({r["seed"]: 100 * r[metric] for r in rows if r["arm"] == arm} for arm in ARMS)
+        if len(plain) > 1 and plain.keys() == halved.keys():
+            test = compare_groups(halved, plain)
+            low, high = test.interval or (test.difference, test.difference)
+            print(f"{metric}: {test.difference:+.2f} points ({low:+.2f} to {high:+.2f}), p={test.p:.4f}, {test.method}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--show", action="store_true", help="print what is there and stop")
+    arguments = parser.parse_args()
+    if not arguments.show:
+        with ProcessPoolExecutor(len(ARMS)) as pool:
+            for seed in range(arguments.seeds):
+                todo = [(arm, seed) for arm in ARMS if not RECORD.has(arm=arm, seed=seed)]
+                print(f"seed {seed}: {', '.join(arm for arm, _ in todo) or 'there'}", file=sys.stderr)
+                for row in pool.map(run, todo):
+                    RECORD.append(row)
+    show(RECORD.rows())
+
+
+if __name__ == "__main__":
+    main()
