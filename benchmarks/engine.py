@@ -114,7 +114,8 @@ def main() -> None:
                 RECORD.append({"what": "own time", "strategy": name, "milliseconds": own_time(strategy)})
     rates = [row["trials_per_second"] for row in RECORD.rows() if row["what"] == "throughput"]
     if rates:
-        print(f"trials a second: median {statistics.median(rates):,.0f} (n={len(rates)}, {min(rates):,} to {max(rates):,})")
+        median, n = statistics.median(rates), len(rates)
+        print(f"trials a second: median {median:,.0f} (n={n}, {min(rates):,} to {max(rates):,})")
     print(f"\n| own ms a trial after | {' | '.join(f'{mark:,}' for mark in MARKS)} |\n|---|---|---|---|")
     for row in RECORD.rows():
         if row["what"] == "own time":

@@ -1,10 +1,11 @@
-"""Does successive halving find better winners in the same time? Random search on digits with it and without.
+"""Does successive halving find better winners in the same time? Random search with it and without.
 
-    python benchmarks/halving.py [--seeds 10]
+    python benchmarks/halving.py digits [--seeds 10]
+    python benchmarks/halving.py cifar10 --root cifar10-jpeg
     python benchmarks/halving.py --show
 
-Both arms of a seed run side by side, a core each: so many seconds of search, one worker, then the winner is trained from
-scratch and tested once. Appends to benchmarks/results/halving.json, a row an arm and seed, and skips what is there.
+Both arms of a seed run side by side, a core each: so many minutes of search, one worker, then the winner is trained
+from scratch and tested once. Appends to benchmarks/results/halving.json, a row an arm and seed, and skips what is there.
 """
 
 import argparse
@@ -23,40 +24,45 @@ from nanonas import load_spec, search, train
 from nanonas.statistics import compare_groups, mean_and_interval
 
 RECORD = Record("halving")
-MINUTES = 1.0
-SETTINGS = [
-    "constraints.params=6000",
-    "evaluator.epochs=27",
-    "executor={name: inline, lookahead: 1}",
-    "budget={minutes: %s}" % MINUTES,
-]
+FULL = 9  # epochs of a full evaluation; the rungs are 1, 3 and 9
+COMMON = [f"evaluator.epochs={FULL}", "executor={name: inline, lookahead: 1}"]
+TASKS = {  # preset, and its small budget
+    "digits": ("digits-evo", ["budget={minutes: 0.4}", "train.epochs=9"]),
+    "cifar10": (
+        "cifar10-evo",
+        ["data.validation_fraction=0.05", "evaluator.data_fraction=0.05", "budget={minutes: 2}", "train={epochs: 1}"],
+    ),
+}
 ARMS = {
     "random": ["strategy={name: random}"],
     "successive halving of random": ["strategy={name: successive_halving, rungs: 3, reduction_factor: 3}"],
 }
 
 
-def run(arguments: tuple[str, int]) -> dict[str, Any]:
-    arm, seed = arguments
+def run(arguments: tuple[str, list[str], str, int]) -> dict[str, Any]:
+    task, data, arm, seed = arguments
+    preset, sets = TASKS[task]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        trials = list(search(load_spec("digits-evo", [*SETTINGS, *ARMS[arm], f"seed={seed}"]), out))
+        trials = list(search(load_spec(preset, [*COMMON, *sets, *data, *ARMS[arm], f"seed={seed}"]), out))
         result = train(out)
     return {
+        "task": task,
         "arm": arm,
         "seed": seed,
         "trials": len(trials),
-        "full_evaluations": sum(trial.fidelity["epochs"] == 27 for trial in trials),
+        "full_evaluations": sum(trial.fidelity["epochs"] == FULL for trial in trials),
         "training_seconds": round(sum(trial.metrics.get("train_seconds", 0.0) for trial in trials), 1),
-        "val_accuracy": max(t.metrics["val_accuracy"] for t in trials if t.ok and t.fidelity["epochs"] == 27),
+        "val_accuracy": max(t.metrics["val_accuracy"] for t in trials if t.ok and t.fidelity["epochs"] == FULL),
         "test_accuracy": result["test_accuracy"],
         "params": result["params"],
         "genotype": result["genotype"],
     }
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    print("| arm | n | trials | at full epochs | training seconds | val accuracy | test accuracy |\n|---|---|---|---|---|---|---|")
+def show(task: str, rows: list[dict[str, Any]]) -> None:
+    print(f"\n| {task} | n | trials | at full epochs | training seconds | val accuracy | test accuracy |")
+    print("|---" * 7 + "|")
     for arm in ARMS:
         group = [row for row in rows if row["arm"] == arm]
         if len(group) > 1:
@@ -75,17 +81,21 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", nargs="?", choices=TASKS)
+    parser.add_argument("--root", type=Path, help="CIFAR-10 as an image folder")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--show", action="store_true", help="print what is there and stop")
     arguments = parser.parse_args()
-    if not arguments.show:
+    if arguments.task and not arguments.show:
+        data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
         with ProcessPoolExecutor(len(ARMS)) as pool:
             for seed in range(arguments.seeds):
-                todo = [(arm, seed) for arm in ARMS if not RECORD.has(arm=arm, seed=seed)]
-                print(f"seed {seed}: {', '.join(arm for arm, _ in todo) or 'there'}", file=sys.stderr)
-                for row in pool.map(run, todo):
+                todo = [arm for arm in ARMS if not RECORD.has(task=arguments.task, arm=arm, seed=seed)]
+                print(f"seed {seed}: {', '.join(todo) or 'there'}", file=sys.stderr)
+                for row in pool.map(run, [(arguments.task, data, arm, seed) for arm in todo]):
                     RECORD.append(row)
-    show(RECORD.rows())
+    for task in TASKS:
+        show(task, [row for row in RECORD.rows() if row["task"] == task])
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.images and len(RECORD.rows()) < arguments.cells:
         measure(arguments.images, arguments.cells)
-    print(f"n={len(RECORD.rows())} cells\n| proxies | τ, val_accuracy_12 | τ, test_accuracy_200 | 95 % |\n|---|---|---|---|")
+    print(f"n={len(RECORD.rows())} cells\n")
+    print("| proxies | τ, val_accuracy_12 | τ, test_accuracy_200 | 95 % |\n|---|---|---|---|")
     for _, line in sorted(agreements(arguments.table), reverse=True):
         print(line)
 

@@ -101,7 +101,8 @@ class Cells:
 
 def run(name: str, seed: int, cells: Cells, folder: Path) -> dict[str, Any]:
     sets, peer = {**OURS, **FRONTS_OURS}.get(name), {**PEERS, **FRONTS_PEERS}.get(name)
-    asked, seconds = _ours(sets, seed, cells, folder) if sets else _peer(peer, seed, cells, 100 if name in PEERS else 500)
+    evaluations = 100 if name in PEERS else MARKS[-1]
+    asked, seconds = _ours(sets, seed, cells, folder) if sets else _peer(peer, seed, cells, evaluations)
     judged = cells.reached(asked) if name in {**OURS, **PEERS} else cells.dominated(asked)
     timed = {"evaluations": len(asked), "seconds_per_trial": round(seconds / len(asked), 6)}
     return {"strategy": name, "seed": seed, **timed, **judged}
@@ -167,7 +168,7 @@ def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
     for name, group in groups.items():
         if group and "hypervolume" in group[0]:
             shares = [[row["hypervolume"][str(mark)] for row in group] for mark in MARKS]
-            cells = [f"{statistics.fmean(v):.4f} ± {1.96 * statistics.stdev(v) / len(v)**0.5:.4f}" for v in shares]
+            cells = [f"{statistics.fmean(v):.4f} ± {1.96 * statistics.stdev(v) / len(v) ** 0.5:.4f}" for v in shares]
             yield "| " + " | ".join([name, str(len(group)), *cells, _own_time(group)]) + " |"
 
 
