@@ -5,7 +5,7 @@
     python benchmarks/halving.py --show
 
 Both arms of a seed run side by side, a core each: so many minutes of search, one worker, then the winner is trained
-from scratch and tested once. Appends to benchmarks/results/halving.json, a row an arm and seed, and skips what is there.
+from scratch and tested once. Appends to benchmarks/results/halving.json, a row an arm and seed; skips what is there.
 """
 
 import argparse
