@@ -72,7 +72,7 @@ RECORD = Record("engine")
 
 def throughput(table: Path) -> float:
     """Trials a second."""
-    sets = ["strategy.name=random", f"evaluator.path={table}", f"budget.trials={TRIALS}"]
+    sets = ["strategy={name: random}", f"evaluator.path={table}", f"budget.trials={TRIALS}"]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         count = sum(1 for _ in search(load_spec("nasbench201", sets), Path(folder) / "run"))

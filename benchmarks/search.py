@@ -39,16 +39,17 @@ MARKS = (50, 100, 200, 500)
 METRIC, REPORT = "val_accuracy_12", "test_accuracy_200"
 
 OURS = {
-    "random": ["strategy.name=random"],
-    "random, repeats": ["strategy.name=random", "strategy.repeats=true"],
+    "random": ["strategy={name: random}"],
+    "random, repeats": ["strategy={name: random, repeats: true}"],
     "regularized evolution, as published": [
         "strategy={name: evolution, population_size: 10, sample_size: 3, repeats: true}"
     ],
     "evolution": ["strategy={name: evolution, population_size: 10, sample_size: 3}"],
     "local search, by text": ["strategy={name: local_search, repeats: true}"],
-    "local search": ["strategy.name=local_search"],
+    "local search": ["strategy={name: local_search}"],
     "nsga2": ["strategy={name: nsga2, population_size: 10}"],
-    "predictor": ["strategy.name=predictor"],
+    "predictor": ["strategy={name: predictor}"],
+    "predictor, by text: the preset": [],
 }
 PEERS: dict[str, Callable[..., None]] = {
     "Optuna TPE": partial(peers.optuna, sampler="TPESampler"),
@@ -58,7 +59,7 @@ PEERS: dict[str, Callable[..., None]] = {
 OBJECTIVES = "objectives={val_accuracy: maximize, params: minimize}"
 FRONTS_OURS = {
     f"nsga2, population {size}": [f"strategy={{name: nsga2, population_size: {size}}}", OBJECTIVES] for size in (20, 50)
-} | {"random, two objectives": ["strategy.name=random", OBJECTIVES]}
+} | {"random, two objectives": ["strategy={name: random}", OBJECTIVES]}
 FRONTS_PEERS: dict[str, Callable[..., None]] = {
     f"pymoo NSGA-II, population {size}": partial(peers.pymoo, population_size=size) for size in (20, 50, 100)
 }
@@ -100,9 +101,11 @@ class Cells:
 
 
 def run(name: str, seed: int, cells: Cells, folder: Path) -> dict[str, Any]:
-    sets, peer = {**OURS, **FRONTS_OURS}.get(name), {**PEERS, **FRONTS_PEERS}.get(name)
-    evaluations = 100 if name in PEERS else MARKS[-1]
-    asked, seconds = _ours(sets, seed, cells, folder) if sets else _peer(peer, seed, cells, evaluations)
+    ours, theirs = {**OURS, **FRONTS_OURS}, {**PEERS, **FRONTS_PEERS}
+    if name in ours:
+        asked, seconds = _ours(ours[name], seed, cells, folder)
+    else:
+        asked, seconds = _peer(theirs[name], seed, cells, 100 if name in PEERS else MARKS[-1])
     judged = cells.reached(asked) if name in {**OURS, **PEERS} else cells.dominated(asked)
     timed = {"evaluations": len(asked), "seconds_per_trial": round(seconds / len(asked), 6)}
     return {"strategy": name, "seed": seed, **timed, **judged}
@@ -120,7 +123,7 @@ def _ours(sets: list[str], seed: int, cells: Cells, folder: Path) -> tuple[list[
     return asked, sum(clock.asks) + sum(clock.tells)
 
 
-def _peer(peer: Any, seed: int, cells: Cells, evaluations: int) -> tuple[list[str], float]:
+def _peer(peer: Callable[..., None], seed: int, cells: Cells, evaluations: int) -> tuple[list[str], float]:
     asked: list[str] = []
 
     def evaluate(operations: Sequence[str]) -> tuple[float, float]:

@@ -56,21 +56,23 @@ class Predictor(Strategy):
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
         self.told: list[Trial] = []
+        self._known: set[Genotype] = set()  # with `repeats`, equal networks may come again, but no genotype
         self._best: list[Trial] = []  # all that did not fail, the best first
         self._encoder = _Encoder(problem.space)
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         known = self._remembered()
         if trial >= self.config.initial and sum(told.ok for told in known) > 1:
-            candidates = [proposal for proposal in self._candidates(rng) if accepts(proposal)]
+            candidates = [p for p in self._candidates(rng) if p.genotype not in self._known and accepts(p)]
             if candidates:
                 gain = self._expected_improvement(known, [p.genotype for p in candidates], rng)
                 return candidates[int(np.argmax(gain))]
         drawn = (Proposal(self.space.sample(rng)) for _ in range(TRIES))
-        return next((proposal for proposal in drawn if accepts(proposal)), None)
+        return next((p for p in drawn if p.genotype not in self._known and accepts(p)), None)
 
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
+        self._known.add(trial.genotype)
         if trial.ok:
             insort(self._best, trial, key=lambda told: (-self.scores(told)[0], told.trial))
 
