@@ -1,7 +1,7 @@
 """Does successive halving find better winners in the same time? Random search with it and without.
 
     python benchmarks/halving.py digits [--seeds 10]
-    python benchmarks/halving.py cifar10 --root cifar10-jpeg
+    python benchmarks/halving.py fashion_mnist --root DIR
     python benchmarks/halving.py --show
 
 Both arms of a seed run side by side, a core each: so many minutes of search, one worker, then the winner is trained
@@ -26,11 +26,16 @@ from nanonas.statistics import compare_groups, mean_and_interval
 RECORD = Record("halving")
 FULL = 9  # epochs of a full evaluation; the rungs are 1, 3 and 9
 COMMON = [f"evaluator.epochs={FULL}", "executor={name: inline, lookahead: 1}"]
-TASKS = {  # preset, and its small budget
+TASKS = {  # preset, and its small budget: 3 minutes an arm for fashion_mnist, half a minute for digits
     "digits": ("digits-evo", ["budget={minutes: 0.4}", "train.epochs=9"]),
-    "cifar10": (
+    "fashion_mnist": (
         "cifar10-evo",
-        ["data.validation_fraction=0.05", "evaluator.data_fraction=0.05", "budget={minutes: 2}", "train={epochs: 1}"],
+        [
+            "data={name: fashion_mnist, validation_fraction: 0.05}",
+            "evaluator.data_fraction=0.05",
+            "budget={minutes: 2}",
+            "train={epochs: 1}",
+        ],
     ),
 }
 ARMS = {
@@ -82,12 +87,12 @@ def show(task: str, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", nargs="?", choices=TASKS)
-    parser.add_argument("--root", type=Path, help="CIFAR-10 as an image folder")
+    parser.add_argument("--root", type=Path, help="where the data are, instead of the usual place")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--show", action="store_true", help="print what is there and stop")
     arguments = parser.parse_args()
     if arguments.task and not arguments.show:
-        data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
+        data = [f"data.root={arguments.root}"] if arguments.root else []
         with ProcessPoolExecutor(len(ARMS)) as pool:
             for seed in range(arguments.seeds):
                 todo = [arm for arm in ARMS if not RECORD.has(task=arguments.task, arm=arm, seed=seed)]
