@@ -9,6 +9,7 @@ from scratch and tested once. Appends to benchmarks/results/halving.json, a row 
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -50,6 +51,7 @@ def run(arguments: tuple[str, list[str], str, int]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         trials = list(search(load_spec(preset, [*COMMON, *sets, *data, *ARMS[arm], f"seed={seed}"]), out))
+        best = json.loads((out / "search.json").read_text())["best"]
         result = train(out)
     return {
         "task": task,
@@ -58,7 +60,7 @@ def run(arguments: tuple[str, list[str], str, int]) -> dict[str, Any]:
         "trials": len(trials),
         "full_evaluations": sum(trial.fidelity["epochs"] == FULL for trial in trials),
         "training_seconds": round(sum(trial.metrics.get("train_seconds", 0.0) for trial in trials), 1),
-        "val_accuracy": max(t.metrics["val_accuracy"] for t in trials if t.ok and t.fidelity["epochs"] == FULL),
+        "val_accuracy": best["metrics"]["val_accuracy"],
         "test_accuracy": result["test_accuracy"],
         "params": result["params"],
         "genotype": result["genotype"],

@@ -147,7 +147,7 @@ def _load(path: Path) -> _Run:
         "train_seed": trained.seed,
         "genotype": train.genotype if train else best.genotype if best else None,
         "test_accuracy": measured.test_accuracy if measured else None,
-        "val_accuracy": metrics.get("val_accuracy"),
+        "val_accuracy": metrics.get("val_accuracy") if spec.scores_networks else None,
         "params": measured.params if measured else metrics.get("params"),
         "macs": measured.macs if measured else metrics.get("macs"),
         "latency_ms": latency.get("median"),

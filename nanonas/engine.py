@@ -21,7 +21,7 @@ from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES, Strategy
-from .trial import Line, Proposal, Trial, fidelity_key, trial_of
+from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, trial_of
 
 KNOWN, INFEASIBLE = "were known already", "did not meet them"
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
@@ -106,7 +106,7 @@ class _Loop:
         self.trials: list[Trial] = []
         self.repeats = 0
         self.stopped = ""  # why, when it was not the budget
-        self._known: set[tuple[str, str]] = set()  # (canonical key, fidelity): trained once
+        self._known: set[tuple[str, str]] = set()  # what was proposed, by `_identity`
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._began = time.monotonic()
 
@@ -142,16 +142,19 @@ class _Loop:
             proposal = self.strategy.ask(trial, rng, lambda proposal: not self._refusal(proposal))
             if proposal is None:
                 self.stopped = (
-                    f"strategy {self.spec.strategy.name} finds nothing new to propose: the space is exhausted"
+                    f"strategy {self.spec.strategy.name} finds nothing new to propose: the space, or what it set out "
+                    "to do, is exhausted"
                 )
                 return None
-            if reason := self._refusal(proposal):
+            reason = self._refusal(proposal)
+            if reason == INFEASIBLE or (reason == KNOWN and not self.strategy.config.repeats):
                 refused[reason] += 1
                 continue
-            proposal, key = self._keyed(proposal)
-            self._known.add(key)
+            self._known.add(self._identity(proposal))
             self.repeats += refused[KNOWN]
-            seed = training_seed(self.spec.seed, *key)
+            proposal = Proposal(proposal.genotype, self._fidelity(proposal), proposal.parent)
+            key = self.problem.space.canonical(proposal.genotype)
+            seed = training_seed(self.spec.seed, key, fidelity_key(proposal.fidelity))
             return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
         self.repeats += refused[KNOWN]
         scarce = refused[INFEASIBLE] >= MAX_INFEASIBLE
@@ -162,16 +165,19 @@ class _Loop:
         return None
 
     def _refusal(self, proposal: Proposal) -> str:
-        """Why a proposal does not become a trial; nothing when it does."""
+        """Why a proposal is nothing new that can be evaluated; nothing when it is."""
         if not self.problem.is_feasible(proposal.genotype):
             return INFEASIBLE
-        return KNOWN if not self.strategy.config.repeats and self._keyed(proposal)[1] in self._known else ""
+        return KNOWN if self._identity(proposal) in self._known else ""
 
-    def _keyed(self, proposal: Proposal) -> tuple[Proposal, tuple[str, str]]:
-        """The proposal with its whole fidelity, and what it is known by: canonical key and fidelity."""
-        fidelity = dict(self.problem.fidelity) | dict(proposal.fidelity)
-        key = (self.problem.space.canonical(proposal.genotype), fidelity_key(fidelity))
-        return Proposal(proposal.genotype, fidelity, proposal.parent), key
+    def _identity(self, proposal: Proposal) -> tuple[str, str]:
+        """What a proposal is known by: its key, or its text where repeats count, and its fidelity."""
+        genotype = proposal.genotype
+        name = str(genotype) if self.strategy.config.repeats else self.problem.key(genotype)
+        return name, fidelity_key(self._fidelity(proposal))
+
+    def _fidelity(self, proposal: Proposal) -> Fidelity:
+        return dict(self.problem.fidelity) | dict(proposal.fidelity)
 
     def _start(self, trial: int, proposal: Proposal, seed: int) -> Line | Pending:
         if trial >= len(self.journal.lines):

@@ -12,7 +12,7 @@ from typing import Any
 
 from .errors import RunError
 from .journal import Journal
-from .run_directory import write_text
+from .run_directory import run_spec, write_text
 from .statistics import cells, count, sentence
 from .trial import Line
 
@@ -75,7 +75,8 @@ def write_report(path: Path, document: Mapping[str, Any]) -> None:
         RunError: the file is no report, or has no folder; or a run's journal is damaged.
     """
     runs = [run["run"] for group in document["groups"] for run in group["runs"]]
-    page = report(document, {run: Journal(Path(run) / "trials.jsonl").lines for run in runs})
+    plotted = [run for run in runs if run_spec(Path(run)).scores_networks]
+    page = report(document, {run: Journal(Path(run) / "trials.jsonl").lines for run in plotted})
     if path.exists() and not path.read_bytes().startswith(START.encode()):
         raise RunError(f"{path} exists and is no report of nanonas; choose another --html")
     if not path.parent.is_dir():

@@ -90,7 +90,7 @@ class MixedCell(nn.Module):
     def weights(self) -> dict[str, float]:
         """`choice=option` → its share among the options that are not zero."""
         kept = [i for i, counts in enumerate(self.counting) if counts]
-        shares = self.logits.detach()[:, kept].double().softmax(1).cpu()
+        shares = self.logits.detach()[:, kept].cpu().double().softmax(1)
         return {
             f"{name}={self.options[i]}": float(share)
             for name, row in zip(self.names, shares, strict=True)

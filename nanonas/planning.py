@@ -22,7 +22,7 @@ WORKER_BYTES = 500_000_000  # a process that has imported torch
 
 
 def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
-    """Trains one random architecture; the rest is arithmetic.
+    """Trains one random architecture, or one epoch of a supernet; the rest is arithmetic.
 
     Raises:
         SpecError: no architecture meets the constraints.
@@ -42,10 +42,11 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
     say("measuring one evaluation")
     seed = training_seed(spec.seed, space.canonical(chosen), fidelity_key(evaluator.fidelity))
     warm = {**evaluator.fidelity, "epochs": 1} if "epochs" in evaluator.fidelity else evaluator.fidelity
+    whole = {**warm, "epochs": 2} if evaluator.one_shot else evaluator.fidelity
     try:
         evaluator.evaluate(space, chosen, warm, seed)  # loads what every worker loads once
         start = time.perf_counter()
-        evaluator.evaluate(space, chosen, evaluator.fidelity, seed)
+        evaluator.evaluate(space, chosen, whole, seed)
     except EvaluationError as error:
         raise SpecError(f"the measured evaluation failed: {error}; see the evaluator's settings") from None
     seconds_per_trial = time.perf_counter() - start

@@ -41,6 +41,12 @@ class Problem:
     def measure(self, genotype: Genotype) -> Mapping[str, float]:
         return self.space.measure(genotype, self.task)
 
+    def key(self, genotype: Genotype) -> str:
+        """Equal for what is one architecture to a search: the same network, and the same in measured objectives."""
+        named = [name for name in self.objectives if name in self.space.measures]
+        measured = self.measure(genotype) if named else {}
+        return " ".join([self.space.canonical(genotype), *(str(measured[name]) for name in named)])
+
     def is_feasible(self, genotype: Genotype) -> bool:
         if self.connected and not self.space.is_connected(genotype):
             return False

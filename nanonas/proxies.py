@@ -27,7 +27,7 @@ def jacov(network: nn.Module, images: Tensor) -> float:
     images = images.clone().requires_grad_()
     network.train()(images).sum().backward()
     assert images.grad is not None
-    correlation = torch.corrcoef(images.grad.flatten(1).double())
+    correlation = torch.corrcoef(images.grad.flatten(1).cpu().double())
     if not correlation.isfinite().all():  # an image that nothing reacts to
         return math.nan
     eigenvalues = torch.linalg.eigvalsh(correlation) + 1e-5
@@ -39,7 +39,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
     """The logarithm of the flow through all paths (Tanaka et al. 2020, arXiv:2006.05467; for architectures: Abdelfattah
     et al. 2021, arXiv:2101.08134): Σ |weight · gradient| of one image of ones, weights made positive, no batch norm.
     """
-    network = copy.deepcopy(network).double().eval()
+    network = copy.deepcopy(network).cpu().double().eval()  # not every GPU has doubles
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_hook(lambda module, inputs, output: inputs[0])
@@ -47,7 +47,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
         for parameter in network.parameters():
             parameter.abs_()
             parameter.grad = None
-    network(torch.ones_like(images[:1], dtype=torch.double)).sum().backward()
+    network(torch.ones_like(images[:1], dtype=torch.double, device="cpu")).sum().backward()
     flows = [(p * p.grad).abs().sum() for p in network.parameters() if p.grad is not None]
     return float(torch.stack(flows).sum().log().detach())
 

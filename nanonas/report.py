@@ -214,7 +214,8 @@ def search_table(document: dict[str, Any]) -> RenderableType:
 
 def _agreement(proxies: Mapping[str, Any]) -> str:
     used, tau = proxies["used"], proxies["kendall_tau"]
-    shown = ", ".join(f"{name} {value}" for name, value in tau.items() if name in (used, "params"))
+    known = {name: "unknown" if value is None else value for name, value in tau.items()}
+    shown = ", ".join(f"{name} {value}" for name, value in known.items() if name in (used, "params"))
     return f"Kendall τ with the measured scores: {shown} (n={proxies['n']})"
 
 

@@ -11,6 +11,7 @@ from .ranking import aggregate, kendall
 from .run_directory import document, read_json
 from .space import SearchSpace
 from .spec import Spec
+from .strategies import STRATEGIES
 from .trial import Fidelity, Trial, trial_of
 
 
@@ -48,7 +49,7 @@ def summary(
 ) -> dict[str, Any]:
     """The content of search.json; `report` is what the evaluator adds to the best, for readers."""
     best = best_trial(trials, spec)
-    reported = {"report": dict(report(best.genotype))} if best and report(best.genotype) else {}
+    more = dict(report(best.genotype)) if best else {}
     failed = sum(not trial.ok for trial in trials)
     return document(
         "search",
@@ -56,7 +57,7 @@ def summary(
         name=spec.name,
         seed=spec.seed,
         spec=spec.model_dump(mode="json"),
-        best=_entry(best) | reported if best else None,
+        best=_entry(best) | ({"report": more} if more else {}) if best else None,
         front=[_entry(trial) for trial in front(_at_highest_fidelity(trials, spec), spec.objectives)],
         trials=len(trials),
         evaluated=len(trials) - failed,
@@ -77,7 +78,8 @@ def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
     """What random sampling reached inside this search: its trials without a parent. Not an equal-budget arm."""
     metric, way = next(iter(spec.objectives.items()))
     scored = _at_highest_fidelity(trials, spec)
-    drawn = [trial.metrics[metric] for trial in scored if trial.parent is None]
+    shared = STRATEGIES[spec.strategy.name].one_shot  # its scores are no architecture's
+    drawn = [trial.metrics[metric] for trial in scored if trial.parent is None and not shared]
     if not drawn:
         return {"n": 0, "equal_budget": False}
     return {
@@ -92,17 +94,16 @@ def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
 def _proxies(trials: Sequence[Trial], spec: Spec, space: SearchSpace) -> Mapping[str, Any]:
     """How zero-cost scores agreed with what was then measured, beside `params` alone; nothing when there are none."""
     unmeasured = [trial for trial in trials if trial.ok and trial.fidelity.get("epochs") == 0]
+    measured = _at_highest_fidelity(trials, spec)
+    if not unmeasured or all(trial.fidelity.get("epochs") == 0 for trial in measured):
+        return {}
     fresh = {space.canonical(trial.genotype): trial for trial in unmeasured}
     metric, way = next(iter(spec.objectives.items()))
-    measured = _at_highest_fidelity(trials, spec)
     pairs = [(fresh[key].metrics, t.metrics[metric]) for t in measured if (key := space.canonical(t.genotype)) in fresh]
-    if not fresh or all(trial.fidelity.get("epochs") == 0 for trial in measured):
-        return {}
-    sign = 1 if way == "maximize" else -1
-    scores = [sign * value for _, value in pairs]
+    reached = [value if way == "maximize" else -value for _, value in pairs]
     used = getattr(spec.strategy, "proxies", ())
     columns = {name: [metrics[name] for metrics, _ in pairs] for name in next(iter(fresh.values())).metrics}
     if len(used) > 1:
         columns[" + ".join(used)] = aggregate([metrics for metrics, _ in pairs], used)
-    tau = {name: kendall(column, scores) for name, column in columns.items()}
+    tau = {name: kendall(column, reached) for name, column in columns.items()}
     return {"proxies": {"n": len(pairs), "used": " + ".join(used), "kendall_tau": tau}}

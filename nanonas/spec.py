@@ -94,11 +94,24 @@ class Spec(Config):
             allowed = EVALUATORS[self.evaluator.name].metrics
             if allowed is not None and name not in allowed:
                 raise ValueError(f"objectives: unknown metric {name!r}; {nearest(name, allowed)}")
+        if STRATEGIES[self.strategy.name].one_shot and not EVALUATORS[self.evaluator.name].one_shot:
+            raise ValueError(f"strategy.name: {self.strategy.name} goes with evaluator.name=supernet")
+        before = self.strategy.trials_before_the_first_score
+        if self.budget.trials is not None and self.budget.trials <= before:
+            raise ValueError(
+                f"budget.trials: strategy {self.strategy.name} spends {before} trials before its first score; set more"
+            )
         for name in self.constraints:
             allowed = SPACES[self.space.name].measures
             if name not in allowed:
                 raise ValueError(f"constraints: unknown measure {name!r}; {nearest(name, allowed)}")
         return self
+
+    @property
+    def scores_networks(self) -> bool:
+        """Whether val_accuracy is a fraction that one network reached: tables have units of their own, a supernet
+        mixes."""
+        return EVALUATORS[self.evaluator.name].metrics is not None and not STRATEGIES[self.strategy.name].one_shot
 
     def text(self) -> str:
         """The whole spec as YAML; `load_spec` of it gives an equal spec."""

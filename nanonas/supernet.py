@@ -16,7 +16,9 @@ class SupernetTrainer:
     """First-order DARTS (Liu et al. 2019, arXiv:1806.09055, Alg. 1 with ξ = 0), an epoch at a time.
 
     Each step on the weights, by half of the images, is followed by one on the choices, by the other half (Adam, β 0.5
-    and 0.999, weight decay 1e-3, as in the paper's section A.1). A pure function of seed and epoch: what was saved
+    and 0.999, weight decay 1e-3, as in the paper's section A.1). Differs: the paper steps on the choices first; here
+    the rates are larger, since epochs are few, the weights are trained by this project's recipe, batch norm is affine,
+    and none follows a pooling. A pure function of seed and epoch: what was saved
     after an epoch spares the way there, and without it the way is gone again.
 
     Args:

@@ -14,7 +14,7 @@ from nanonas.trial import Fidelity
 
 
 class Fake(Evaluator):
-    """`fail_share` of all architectures fail; `bug` raises what no evaluator may raise."""
+    """`fail_share` of all architectures fail; `bug` raises what no evaluator may raise; it tells shares, too."""
 
     class Config(ComponentConfig):
         name: Literal["fake"] = "fake"
@@ -22,6 +22,7 @@ class Fake(Evaluator):
         bug: bool = False
 
     metrics = ("val_accuracy", "params", "macs")
+    one_shot = True
     task = Task(3, 32, 32, 10)
     calls = 0
 
@@ -40,9 +41,16 @@ class Fake(Evaluator):
         if digest[0] < 256 * self.config.fail_share:
             raise EvaluationError("the training loss is nan after epoch 1")
         # smooth in the choices, so that evolution has something to climb
-        alike = sum(hashlib.sha256(f"{i} {v}".encode()).digest()[0] for i, v in enumerate(genotype.values))
+        alike = sum(hash_of(f"{i} {v}") for i, v in enumerate(genotype.values))
         measures = space.measure(genotype, self.task)
-        return {"val_accuracy": 1 / (1 + math.exp(-(alike / len(genotype.values) - 128) / 20)), **measures}
+        shares = {f"{c.name}={o}": hash_of(f"{c.name} {o} {seed}") / 256 for c in space.choices for o in c.options}
+        edges = {name: share for name, share in shares.items() if "edge" in name}
+        return {"val_accuracy": 1 / (1 + math.exp(-(alike / len(genotype.values) - 128) / 20)), **measures, **edges}
+
+
+def hash_of(text: str) -> int:
+    """From 0 to 255."""
+    return hashlib.sha256(text.encode()).digest()[0]
 
 
 if "fake" not in EVALUATORS:  # before anything imports nanonas.spec, which asks the registries once

@@ -71,6 +71,13 @@ def text_of(document, width=80):
     return console.export_text()
 
 
+@pytest.mark.parametrize("evaluator", [{"name": "table", "path": "x.csv"}, {"name": "supernet"}])
+def test_a_score_that_no_network_reached_is_no_validation_accuracy(make_run, evaluator):
+    strategy = {"strategy": {"name": "darts"}} if evaluator["name"] == "supernet" else {}
+    document = compare([make_run("a", spec=EVOLUTION | {"evaluator": evaluator} | strategy)])
+    assert document["groups"][0]["val_accuracy"] is None
+
+
 def test_runs_that_differ_in_their_seed_form_a_group(make_run):
     document = compare(arm(make_run, "a", [0.90, 0.92, 0.94]))
     (group,) = document["groups"]

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from nanonas.errors import SpecError
 from nanonas.genotype import Genotype
+from nanonas.pareto import Objectives
+from nanonas.problem import Problem
 from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spaces.nasbench201 import PUBLISHED, NASBench201
@@ -162,6 +164,19 @@ def test_cells_of_different_keys_do_not() -> None:
             continue
         pairs += 1
         assert not can_compute_the_same(first, second), (first, second)
+
+
+def test_equal_networks_written_with_more_params_differ_where_params_are_an_objective() -> None:
+    lean, fat = (
+        SPACE.parse(f"|skip_connect~0|+|{op}~0|none~1|+|nor_conv_3x3~0|none~1|none~2|")
+        for op in ("none", "nor_conv_3x3")
+    )
+    assert SPACE.canonical(lean) == SPACE.canonical(fat)
+    objectives: Objectives = {"val_accuracy": "maximize"}
+    single = Problem(SPACE, TASK, objectives, {}, {})
+    assert single.key(lean) == single.key(fat)
+    both = Problem(SPACE, TASK, {**objectives, "params": "minimize"}, {}, {})
+    assert both.key(lean) != both.key(fat)
 
 
 def test_it_is_registered() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from nanonas.engine import search
 from nanonas.errors import SpecError
@@ -17,7 +18,7 @@ from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec, override_spec
 from nanonas.strategies import STRATEGIES, Strategy
-from nanonas.strategies.predictor import expected_improvement, quantiles
+from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
 from nanonas.trial import Proposal, Trial
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -93,7 +94,7 @@ def test_no_key_is_evaluated_twice(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("strategy", ["local_search", "predictor"])
 def test_with_repeats_equal_networks_come_again_but_no_genotype(strategy: str, tmp_path: Path) -> None:
     spec = make_spec(strategy, space={"name": "nasbench201"}, budget={"trials": 150})
-    trials = list(search(override_spec(spec, ["strategy.repeats=true", "executor.lookahead=1"]), tmp_path / "run"))
+    trials = list(search(override_spec(spec, ["strategy.repeats=true"]), tmp_path / "run"))
     space = SPACES["nasbench201"](SPACES["nasbench201"].Config())
     assert len({trial.genotype for trial in trials}) == len(trials)
     assert len({space.canonical(trial.genotype) for trial in trials}) < len(trials)
@@ -177,7 +178,7 @@ def test_local_search_tries_neighbours_of_the_best_place_until_one_is_better() -
     assert differing(child, trials[0]) == 1
     strategy.tell(trial_of_proposal(1, child, 0.4))
     assert strategy.ask(2, random.Random(0), accept).parent == 0
-    strategy.tell(trial_of_proposal(2, strategy.ask(2, random.Random(0), accept), 0.6))
+    strategy.tell(trial_of_proposal(2, strategy.ask(2, random.Random(1), accept), 0.6))
     assert strategy.ask(3, random.Random(0), accept).parent == 2
 
 
@@ -190,6 +191,19 @@ def test_local_search_begins_again_where_no_neighbour_is_new() -> None:
     assert child.parent == 0
     strategy.tell(trial_of_proposal(2, restart, 0.2))
     assert strategy.ask(3, random.Random(0), accept).parent == 2  # worse than before, but the new place
+
+
+def test_a_climb_that_seemed_to_be_over_goes_on_when_its_last_neighbour_is_better() -> None:
+    strategy = make("local_search")
+    told(strategy, [0.5])
+    last = strategy.ask(1, random.Random(0), accept)
+    restart = strategy.ask(2, random.Random(0), lambda proposal: False)  # asked before `last` is told
+    strategy.tell(trial_of_proposal(1, last, 0.9))
+    strategy.tell(trial_of_proposal(2, restart, 0.2))
+    assert strategy.ask(3, random.Random(0), accept).parent == 2
+    around = {str(genotype) for genotype in strategy.space.neighbours(restart.genotype)}
+    elsewhere = strategy.ask(4, random.Random(0), lambda proposal: str(proposal.genotype) not in around)
+    assert elsewhere.parent == 1
 
 
 def differing(proposal: Proposal, trial: Trial) -> int:
@@ -308,6 +322,40 @@ def test_expected_improvement_is_that_of_a_gaussian_process() -> None:
     assert (gain > 0).all()
 
 
+def test_the_average_is_over_processes_weighted_by_their_likelihood() -> None:
+    """Against the textbook's formulas (Rasmussen & Williams 2006, equations 2.25, 2.26 and 2.30)."""
+    draw = np.random.default_rng(1)
+    x, new = draw.normal(size=(12, 1)), draw.normal(size=(5, 1))
+
+    def alike(a: Any, b: Any) -> Any:
+        gap = np.abs(a - b.T)
+        return np.exp(-gap), gap**2, gap**2
+
+    scores = quantiles(list(draw.normal(size=12)))
+    gains, likelihoods = [], []
+    draws = np.random.default_rng(0)
+    for one in [_Draw.of(draws) for _ in range(MODELS)]:
+        inverse = np.linalg.inv(one.kernel(alike(x, x)) + one.noise * np.eye(12))
+        scale = scores @ inverse @ scores / 12
+        cross = one.kernel(alike(x, new))
+        mean, std = cross.T @ inverse @ scores, np.sqrt(scale * (1 - np.diag(cross.T @ inverse @ cross)))
+        z = (mean - scores.max()) / std
+        gains.append(std * (z * norm.cdf(z) + norm.pdf(z)))
+        likelihoods.append(-0.5 * (12 * np.log(scale) - np.linalg.slogdet(inverse)[1]))
+    weights = np.exp(np.array(likelihoods) - max(likelihoods))
+    expected = np.array(gains).T @ weights / weights.sum()
+    gain = expected_improvement(alike(x, x), alike(x, new), scores, np.random.default_rng(0))
+    assert gain == pytest.approx(expected, rel=0.02, abs=1e-6)  # draws of negligible weight are left out
+
+
+def test_equal_scores_teach_the_predictor_nothing() -> None:
+    strategy = make("predictor", candidates=20)
+    told(strategy, [0.1] * 6)
+    assert strategy.ask(6, random.Random(0), accept).parent is None
+    strategy.tell(trial_of_proposal(6, strategy.ask(6, random.Random(1), accept), 0.2))
+    assert all(strategy.ask(7, random.Random(seed), accept).parent is not None for seed in range(20))
+
+
 def test_quantiles_share_ranks_and_put_failures_last() -> None:
     values = quantiles([0.5, -math.inf, 0.5, 0.9])
     assert values[0] == values[2]
@@ -321,6 +369,34 @@ def test_the_predictor_remembers_the_best_and_the_latest() -> None:
     told(strategy, [1.0 if i < 100 else 0.1 for i in range(1000)])
     kept = {trial.trial for trial in strategy._remembered()}
     assert kept == set(range(100)) | set(range(900, 1000))
+
+
+def test_a_lower_rung_needs_something_to_lower(tmp_path: Path) -> None:
+    proxy = ["evaluator={name: proxy}", "objectives={jacov: maximize}"]
+    spec = load_spec("digits-evo", ["strategy.name=successive_halving", *proxy])
+    with pytest.raises(SpecError, match="this evaluator has 0 epochs"):
+        list(search(spec, tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("strategy={name: darts}", "darts goes with evaluator.name=supernet"),
+        ("strategy={name: zero_cost, candidates: 40}", "budget.trials: strategy zero_cost spends 40 trials before its"),
+        ("strategy={name: successive_halving, sampler: {name: random, repeats: true}}", "repeats is said of the outer"),
+    ],
+)
+def test_what_cannot_work_together_is_refused(override: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        load_spec("digits-evo", [override])
+
+
+def test_evolution_inside_asha_has_all_of_its_random_parents(tmp_path: Path) -> None:
+    sampler = {"name": "evolution", "population_size": 12, "sample_size": 4}
+    spec = override_spec(make_spec("successive_halving"), [f"strategy.sampler={json.dumps(sampler)}"])
+    drawn = [t.parent is None for t in search(spec, tmp_path / "run") if t.fidelity["epochs"] == 9]
+    assert all(drawn[:12])
+    assert not any(drawn[16:])
 
 
 # ---- DARTS

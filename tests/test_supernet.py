@@ -12,9 +12,11 @@ from nanonas.engine import search
 from nanonas.errors import SpecError
 from nanonas.network import MixedCell
 from nanonas.operations import OPERATIONS
+from nanonas.planning import plan
 from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec
+from nanonas.supernet import SupernetTrainer
 
 
 def make_spec(*overrides: str) -> Spec:
@@ -76,6 +78,36 @@ def test_it_stops_after_its_last_epoch(tmp_path: Path) -> None:
 def test_epochs_follow_one_another(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"--set executor\.lookahead=1"):
         list(search(make_spec("executor.lookahead=2"), tmp_path / "run"))
+
+
+def test_only_darts_reads_its_shares(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"it goes with strategy\.name=darts"):
+        list(search(make_spec("strategy.name=random"), tmp_path / "run"))
+
+
+def test_a_dry_run_trains_two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs: list[int] = []
+    run_epoch = SupernetTrainer.run_epoch
+    monkeypatch.setattr(SupernetTrainer, "run_epoch", lambda self: (epochs.append(self.epoch), run_epoch(self)))
+    assert plan(make_spec("evaluator.epochs=50"))["trials"] == 4
+    assert epochs == [0, 1]
+
+
+def test_an_epoch_that_failed_halfway_is_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = outcomes(search(make_spec(), tmp_path / "straight"))
+    step, steps = torch.optim.Adam.step, []
+
+    def failing(self: Any, *arguments: Any) -> Any:
+        steps.append(self)
+        if len(steps) == 17:  # in the third epoch
+            raise RuntimeError("not enough memory: you tried to allocate")
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", failing)
+    trials = list(search(make_spec(), tmp_path / "run"))
+    assert [trial.ok for trial in trials] == [True, True, False, True]
+    learned = {name: value for name, value in straight[-1][2].items() if name not in ("params", "macs")}
+    assert {name: trials[-1].metrics[name] for name in learned} == learned
 
 
 def test_a_space_without_a_supernet_says_so(tmp_path: Path) -> None:

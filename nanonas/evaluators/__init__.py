@@ -24,6 +24,8 @@ class Evaluator(ABC):
     Attributes:
         metrics: what an objective can name, None for any name; wall-clock measurements are left out, since they never
             steer a search.
+        one_shot: whether a trial is one more epoch of a network that all architectures share, whose metrics tell the
+            share of each option as `choice=option`; goes with strategies that read them.
         scores_disconnected: whether it has an answer for a network that cannot see its input.
         task: what the networks must fit; known without torch.
         data: the data set it scores on, None for a table.
@@ -31,6 +33,7 @@ class Evaluator(ABC):
 
     Config: ClassVar[type[ComponentConfig]]
     metrics: ClassVar[tuple[str, ...] | None]
+    one_shot: ClassVar[bool] = False
     scores_disconnected: ClassVar[bool] = False
     task: Task
     data: "Dataset | None" = None

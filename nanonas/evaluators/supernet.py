@@ -41,8 +41,11 @@ class Supernet(Training):
         threads: Annotated[int, Field(ge=1, le=64, description="another number gives slightly other results")] = 1
 
     metrics = ("val_accuracy", "params", "macs")
+    one_shot = True
 
     def __init__(self, config: Config, spec: "Spec", say: Say, run: Path | None = None) -> None:
+        if spec.strategy.name != "darts":
+            raise SpecError("evaluator.name: a supernet does not score architectures; it goes with strategy.name=darts")
         if spec.executor.lookahead != 1:
             raise SpecError("the epochs of a supernet follow one another; add --set executor.lookahead=1")
         super().__init__(config, spec, say, run)
@@ -64,11 +67,13 @@ class Supernet(Training):
             self._trainer = self._fresh_trainer(space, fidelity)
             if self.checkpoint and self.checkpoint.exists():
                 self._trainer.load(self.checkpoint, epoch)
-        while self._trainer.epoch < epoch:
-            self._trainer.run_epoch()
-            if self.checkpoint and self._trainer.epoch == epoch:
-                self._trainer.save(self.checkpoint)
-        return self._trainer
+        trainer, self._trainer = self._trainer, None  # one that fails in the middle of an epoch is not gone on with
+        while trainer.epoch < epoch:
+            trainer.run_epoch()
+            if self.checkpoint and trainer.epoch == epoch:
+                trainer.save(self.checkpoint)
+        self._trainer = trainer
+        return trainer
 
     def _fresh_trainer(self, space: SearchSpace, fidelity: Fidelity) -> "SupernetTrainer":
         from dataclasses import replace

@@ -11,10 +11,15 @@ from ..config import ComponentConfig
 from ..pareto import scores
 from ..problem import Problem
 from ..registry import Registry, import_modules
-from ..trial import Proposal, Trial
+from ..trial import Fidelity, Proposal, Trial
 
 Accepts = Callable[[Proposal], bool]
-"""Whether a proposal would become a trial: new at its fidelity, connected, within the constraints."""
+"""Whether a proposal is new at its fidelity, connected and within the constraints.
+
+What is pending is not new either. With `repeats`, whatever is spelled differently is new.
+"""
+
+DRAWS = 30_000
 
 
 class StrategyConfig(ComponentConfig):
@@ -25,6 +30,18 @@ class StrategyConfig(ComponentConfig):
         Field(description="an architecture proposed again is evaluated again and counts, as in published baselines"),
     ] = False
 
+    @property
+    def trials_before_the_first_score(self) -> int:
+        """How many trials are spent before anything is scored by the objectives."""
+        return 0
+
+
+def inner(config: StrategyConfig) -> StrategyConfig:
+    """Validates the strategy inside another, whose repeats nobody would ask about."""
+    if config.repeats:
+        raise ValueError("repeats is said of the outer strategy: strategy.repeats")
+    return config
+
 
 class Strategy(ABC):
     """Ask for a proposal, tell what became of it. A pure function of seed and history: all its state comes from `tell`.
@@ -34,6 +51,7 @@ class Strategy(ABC):
     """
 
     Config: ClassVar[type[StrategyConfig]]
+    one_shot: ClassVar[bool] = False  # whether it reads shares of options from a one-shot evaluator's metrics
 
     def __init__(self, config: StrategyConfig, problem: Problem) -> None:
         self.config = config
@@ -42,14 +60,16 @@ class Strategy(ABC):
 
     @abstractmethod
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
-        """A candidate for this trial, from what was told and `rng` alone; None when nothing new can be found.
-
-        `accepts` spares a round: it knows what was proposed before, pending trials included.
-        """
+        """A candidate for this trial, from what was told and `rng` alone; None when nothing new can be found."""
 
     @abstractmethod
     def tell(self, trial: Trial) -> None:
         """A finished trial; a failed one has no metrics."""
+
+    def draw(self, rng: random.Random, accepts: Accepts, fidelity: Fidelity | None = None) -> Proposal | None:
+        """A random architecture that is accepted; None after many that were not."""
+        drawn = (Proposal(self.space.sample(rng), fidelity or {}) for _ in range(DRAWS))
+        return next((proposal for proposal in drawn if accepts(proposal)), None)
 
     def scores(self, trial: Trial) -> tuple[float, ...]:
         """One number an objective, larger is better."""

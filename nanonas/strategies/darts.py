@@ -20,12 +20,14 @@ class DARTS(Strategy):
 
     Goes with evaluator supernet, whose metrics tell the share of each option: trial i is epoch i + 1 and proposes what
     epoch i made likely. Differs from the paper: all edges of a cell are kept. What the supernet does not learn (widths,
-    depths, residual connections) is scaled up as far as the constraints allow, and when the most likely operations
-    cannot meet them, likely ones are drawn.
+    depths, residual connections) is the largest of some random draws within the constraints, and when the most likely
+    operations cannot meet them, likely ones are drawn. `nanonas.supernet` says how the training differs.
     """
 
     class Config(StrategyConfig):
         name: Literal["darts"] = "darts"
+
+    one_shot = True
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)

@@ -3,7 +3,6 @@
 import random
 from typing import Literal
 
-from ..genotype import Genotype
 from ..problem import Problem
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
@@ -14,9 +13,9 @@ class LocalSearch(Strategy):
     """Climb to the first better neighbour; where none is better, begin again elsewhere (White et al. 2020,
     arXiv:2005.02960).
 
-    Neighbours differ in one choice and are tried in random order, none twice. With a lookahead above 1, neighbours of
-    a place that was left meanwhile still count: the climb goes on from them when they are better. With several
-    objectives the first decides.
+    Neighbours differ in one choice and are tried in random order, none twice. With a lookahead above 1 a climb that
+    seemed to be over can go on, when one of its last neighbours turns out better. With several objectives the first
+    decides.
     """
 
     class Config(StrategyConfig):
@@ -24,26 +23,24 @@ class LocalSearch(Strategy):
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
-        self.here: Trial | None = None
-        self._told: set[Genotype] = set()
-        self._last: Trial | None = None
+        self.places: dict[int, Trial] = {}  # where each climb stands, by the trial that it began with
+        self._climb: dict[int, int] = {}  # the climb that a trial belongs to
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
-        if self.here is not None:
-            neighbours = [g for g in self.space.neighbours(self.here.genotype) if g not in self._told]
+        for place in reversed(self.places.values()):
+            neighbours = list(self.space.neighbours(place.genotype))
             rng.shuffle(neighbours)
             for genotype in neighbours:
-                proposal = Proposal(genotype, parent=self.here.trial)
+                proposal = Proposal(genotype, parent=place.trial)
                 if accepts(proposal):
                     return proposal
         return Proposal(self.space.sample(rng))
 
     def tell(self, trial: Trial) -> None:
-        self._told.add(trial.genotype)
         if not trial.ok:
             return
-        # a restart replaces a place whose neighbours are exhausted; of restarts under way together the best counts
-        restart = trial.parent is None and (self._last is None or self._last.parent is not None)
-        if self.here is None or restart or self.scores(trial) > self.scores(self.here):
-            self.here = trial
-        self._last = trial
+        climb = trial.trial if trial.parent is None else self._climb.get(trial.parent, trial.trial)
+        self._climb[trial.trial] = climb
+        place = self.places.get(climb)
+        if place is None or self.scores(trial) > self.scores(place):
+            self.places[climb] = trial

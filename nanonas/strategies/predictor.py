@@ -24,7 +24,6 @@ from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 PARENTS = 5  # of candidates: the best so far
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
 MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
-TRIES = 2000  # random draws, when no candidate is new
 NEGLIGIBLE = 1e-3  # a draw whose share in the average is smaller is left out
 NOISE_FLOOR = 1e-5
 
@@ -56,23 +55,21 @@ class Predictor(Strategy):
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
         self.told: list[Trial] = []
-        self._known: set[Genotype] = set()  # with `repeats`, equal networks may come again, but no genotype
         self._best: list[Trial] = []  # all that did not fail, the best first
         self._encoder = _Encoder(problem.space)
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         known = self._remembered()
-        if trial >= self.config.initial and sum(told.ok for told in known) > 1:
-            candidates = [p for p in self._candidates(rng) if p.genotype not in self._known and accepts(p)]
+        scores = [self.scores(told)[0] if told.ok else -math.inf for told in known]
+        if trial >= self.config.initial and len(set(scores)) > 1:  # equal scores teach nothing
+            candidates = [proposal for proposal in self._candidates(rng) if accepts(proposal)]
             if candidates:
-                gain = self._expected_improvement(known, [p.genotype for p in candidates], rng)
+                gain = self._gain([told.genotype for told in known], scores, [p.genotype for p in candidates], rng)
                 return candidates[int(np.argmax(gain))]
-        drawn = (Proposal(self.space.sample(rng)) for _ in range(TRIES))
-        return next((p for p in drawn if p.genotype not in self._known and accepts(p)), None)
+        return self.draw(rng, accepts)
 
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
-        self._known.add(trial.genotype)
         if trial.ok:
             insort(self._best, trial, key=lambda told: (-self.scores(told)[0], told.trial))
 
@@ -93,16 +90,16 @@ class Predictor(Strategy):
                     genotype = self.space.mutate(genotype, rng)
                 found.setdefault(genotype, Proposal(genotype, parent=parent.trial))
         for _ in range(count):
-            genotype = self.space.sample(rng)
-            found.setdefault(genotype, Proposal(genotype))
+            genotype = self.space.sample(rng)  # who is chosen among strangers is no random sample any more
+            found.setdefault(genotype, Proposal(genotype, parent=parents[0].trial))
         return list(found.values())
 
-    def _expected_improvement(self, known: list[Trial], candidates: list[Genotype], rng: random.Random) -> Array:
+    def _gain(
+        self, known: list[Genotype], scores: list[float], candidates: list[Genotype], rng: random.Random
+    ) -> Array:
         """(candidates,) of expected improvement over the best known, in normal quantiles."""
-        scores = quantiles([self.scores(trial)[0] if trial.ok else -math.inf for trial in known])
-        old = [trial.genotype for trial in known]
-        alike = self._encoder.compare(old, old), self._encoder.compare(old, candidates)
-        return expected_improvement(*alike, scores, np.random.default_rng(rng.getrandbits(64)))
+        alike = self._encoder.compare(known, known), self._encoder.compare(known, candidates)
+        return expected_improvement(*alike, quantiles(scores), np.random.default_rng(rng.getrandbits(64)))
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from bisect import insort
 from itertools import islice
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ..errors import SpecError
 from ..problem import Problem
 from ..registry import nearest
 from ..trial import Proposal, Trial, fidelity_key
-from . import STRATEGIES, Accepts, Strategy, StrategyConfig
+from . import STRATEGIES, Accepts, Strategy, StrategyConfig, inner
 from .evolution import RegularizedEvolution
 from .random import RandomSearch
 
-Sampler = Annotated[RandomSearch.Config | RegularizedEvolution.Config, Field(discriminator="name")]
+Sampler = Annotated[
+    RandomSearch.Config | RegularizedEvolution.Config, Field(discriminator="name"), AfterValidator(inner)
+]
 
 
 @STRATEGIES.register("successive_halving")
@@ -44,10 +46,13 @@ class SuccessiveHalving(Strategy):
         if config.fidelity not in problem.fidelity:
             hint = nearest(config.fidelity, problem.fidelity) if problem.fidelity else "this evaluator has none"
             raise SpecError(f"strategy.fidelity: unknown fidelity {config.fidelity!r}; {hint}")
+        if problem.fidelity[config.fidelity] <= 0:
+            raise SpecError(f"strategy.fidelity: this evaluator has 0 {config.fidelity}, and no rung can have less")
         self.rungs = [{config.fidelity: value} for value in self._values(problem.fidelity[config.fidelity])]
         self._rung_of = {fidelity_key({**problem.fidelity, **rung}): i for i, rung in enumerate(self.rungs)}
         self._told: list[list[Trial]] = [[] for _ in self.rungs]  # the best first
         self._promoted: set[int] = set()
+        self._sampled = 0  # trials of rung 0 that were told, which is what the sampler counts by
         self._sampler = STRATEGIES[config.sampler.name](config.sampler, problem)
 
     def _values(self, full: int | float) -> list[int | float]:
@@ -64,7 +69,7 @@ class SuccessiveHalving(Strategy):
                 promoted = Proposal(told.genotype, self.rungs[rung], parent=told.trial)
                 if accepts(promoted):
                     return promoted
-        drawn = self._sampler.ask(trial, rng, lambda proposal: accepts(self._lowest(proposal)))
+        drawn = self._sampler.ask(self._sampled, rng, lambda proposal: accepts(self._lowest(proposal)))
         return drawn and self._lowest(drawn)
 
     def tell(self, trial: Trial) -> None:
@@ -73,6 +78,7 @@ class SuccessiveHalving(Strategy):
             insort(self._told[rung], trial, key=lambda told: (*(-score for score in self.scores(told)), told.trial))
         if rung > 0 and trial.parent is not None:
             self._promoted.add(trial.parent)
+        self._sampled += rung == 0
         if rung == 0:  # scores of one fidelity only: those of others would not compare
             self._sampler.tell(trial)
 

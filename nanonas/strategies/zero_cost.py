@@ -3,13 +3,13 @@
 import random
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ..errors import SpecError
 from ..problem import Problem
 from ..ranking import aggregate
 from ..trial import Proposal, Trial
-from . import STRATEGIES, Accepts, Strategy, StrategyConfig
+from . import STRATEGIES, Accepts, Strategy, StrategyConfig, inner
 from .evolution import RegularizedEvolution
 from .local_search import LocalSearch
 from .predictor import Predictor
@@ -18,6 +18,7 @@ from .random import RandomSearch
 Sampler = Annotated[
     RandomSearch.Config | RegularizedEvolution.Config | LocalSearch.Config | Predictor.Config,
     Field(discriminator="name"),
+    AfterValidator(inner),
 ]
 
 
@@ -43,18 +44,26 @@ class ZeroCost(Strategy):
             RegularizedEvolution.Config()
         )
 
+        @property
+        def trials_before_the_first_score(self) -> int:
+            return self.candidates
+
     config: Config
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
-        if "epochs" not in problem.fidelity:
-            raise SpecError("strategy.name: zero_cost scores networks at epochs 0, and this evaluator has no epochs")
+        if not problem.fidelity.get("epochs"):
+            raise SpecError(
+                "strategy.name: zero_cost scores networks at epochs 0, and this evaluator has no more epochs"
+            )
         self._scored: list[Trial] = []
         self._sampler = STRATEGIES[config.sampler.name](config.sampler, problem)
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         if trial < self.config.candidates:
-            return Proposal(self.space.sample(rng), {"epochs": 0})
+            drawn = self.draw(rng, accepts, {"epochs": 0})
+            if drawn:
+                return drawn
         if trial < self.config.candidates + self.config.keep:
             for told in self._ranked():
                 proposal = Proposal(told.genotype, parent=told.trial)
