@@ -24,7 +24,7 @@ from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 PARENTS = 5  # of candidates: the best so far
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
 MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
-NEGLIGIBLE = 1e-3  # a draw whose share in the average is smaller is left out
+NEGLIGIBLE = 1e-4  # a draw whose share in the average is smaller is left out
 NOISE_FLOOR = 1e-5
 
 Array = NDArray[Any]
