@@ -38,9 +38,8 @@ def by_ranks(transform: Callable[[float, int], float], scores: Sequence[Scores],
 
 
 WAYS: dict[str, Callable[[Sequence[Scores], Sequence[str]], list[float]]] = {
-    "ours": aggregate,
-    "log from the best": partial(by_ranks, lambda rank, n: -math.log(rank)),
-    "log from the worst": partial(by_ranks, lambda rank, n: math.log(n + 1 - rank)),
+    "log of ranks from the worst (ours)": aggregate,
+    "log of ranks from the best": partial(by_ranks, lambda rank, n: -math.log(rank)),
     "mean rank": partial(by_ranks, lambda rank, n: -rank),
 }
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 
 def aggregate(scores: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[float]:
-    """One score for each candidate from several proxies: minus the mean log rank, larger is better.
+    """One score for each candidate from several proxies: the mean log rank, larger is better.
 
-    Ranks count from 1, the best, and equal scores share their mean rank. The logarithm asks for agreement at the top,
-    where the choice is made (as in AZ-NAS, Lee & Ham 2024, arXiv:2403.19232).
+    Ranks count from 1, the worst, and equal scores share their mean rank. The logarithm lets one bad rank weigh more
+    than one good one (AZ-NAS, Lee & Ham 2024, arXiv:2403.19232); benchmarks/proxies.py compares it with others.
     """
-    ranks = [ranks_of([score[name] for score in scores]) for name in names]
-    return [-sum(math.log(rank[i]) for rank in ranks) / len(names) for i in range(len(scores))]
+    ranks = [ranks_of([-score[name] for score in scores]) for name in names]
+    return [sum(math.log(rank[i]) for rank in ranks) / len(names) for i in range(len(scores))]
 
 
 def ranks_of(values: Sequence[float]) -> list[float]:

@@ -12,12 +12,12 @@ def test_equal_values_share_their_mean_rank() -> None:
     assert ranks_of([]) == []
 
 
-def test_aggregation_prefers_agreement_at_the_top() -> None:
-    scores = [{"a": 4, "b": 3}, {"a": 3, "b": 4}, {"a": 2, "b": 2}, {"a": 1, "b": 1}]
+def test_aggregation_punishes_one_bad_rank_more_than_it_rewards_one_good() -> None:
+    scores = [{"a": 4, "b": 1}, {"a": 3, "b": 2}, {"a": 2, "b": 3}, {"a": 1, "b": 4}]
     together = aggregate(scores, ["a", "b"])
-    assert together[0] == together[1] > together[2] > together[3]
-    assert together[0] == pytest.approx(-math.log(2) / 2)
-    assert aggregate([*scores, {"a": 9, "b": 0}], ["a"])[-1] == 0
+    assert together[1] == together[2] > together[0] == together[3]
+    assert together[1] == pytest.approx((math.log(3) + math.log(2)) / 2)
+    assert aggregate(scores, ["a"])[0] == max(aggregate(scores, ["a"])) == pytest.approx(math.log(4))
 
 
 def test_kendall_has_no_answer_for_constants() -> None:
