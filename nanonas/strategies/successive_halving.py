@@ -78,8 +78,8 @@ class SuccessiveHalving(Strategy):
             insort(self._told[rung], trial, key=lambda told: (*(-score for score in self.scores(told)), told.trial))
         if rung > 0 and trial.parent is not None:
             self._promoted.add(trial.parent)
-        self._sampled += rung == 0
         if rung == 0:  # scores of one fidelity only: those of others would not compare
+            self._sampled += 1
             self._sampler.tell(trial)
 
     def _lowest(self, proposal: Proposal) -> Proposal:
