@@ -22,7 +22,7 @@ class Record:
         return rows
 
     def append(self, row: dict[str, Any]) -> None:
-        """With the commit, unless the row knows it."""
+        """With the commit."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = [*self.rows(), {"commit": environment(threads=1)["commit"]} | row]
         write_text(self.path, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")

@@ -48,8 +48,7 @@ OURS = {
     "local search, by text": ["strategy={name: local_search, repeats: true}"],
     "local search": ["strategy={name: local_search}"],
     "nsga2": ["strategy={name: nsga2, population_size: 10}"],
-    "predictor": ["strategy={name: predictor}"],
-    "predictor, by text: the preset": [],
+    "predictor: the preset": [],
 }
 PEERS: dict[str, Callable[..., None]] = {
     "Optuna TPE": partial(peers.optuna, sampler="TPESampler"),

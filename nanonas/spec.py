@@ -253,13 +253,10 @@ def _located(loc: Sequence[int | str]) -> tuple[list[str], list[str]]:
         path.append(part)
         fields = getattr(model, "model_fields", {})
         allowed = list(fields)
-        model = (
-            SECTIONS[part]
-            if model is Spec and part in SECTIONS
-            else fields[part].annotation
-            if part in fields
-            else None
-        )
+        if model is Spec and part in SECTIONS:
+            model = SECTIONS[part]
+        else:
+            model = fields[part].annotation if part in fields else None
     return path, allowed
 
 

@@ -75,6 +75,10 @@ class Strategy(ABC):
         """One number an objective, larger is better."""
         return scores(trial.metrics, self.problem.objectives)
 
+    def order(self, trial: Trial) -> tuple[float, ...]:
+        """A sort key that puts the best first, by the first objective, and of equals the earliest."""
+        return (*(-score for score in self.scores(trial)), trial.trial)
+
     def offspring(
         self, select: Callable[[], Trial], crossover_probability: float, rng: random.Random, mutations: int = 1
     ) -> Proposal:

@@ -71,7 +71,7 @@ class Predictor(Strategy):
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
         if trial.ok:
-            insort(self._best, trial, key=lambda told: (-self.scores(told)[0], told.trial))
+            insort(self._best, trial, key=self.order)
 
     def _remembered(self) -> list[Trial]:
         best = {trial.trial: trial for trial in self._best[: MEMORY // 2]}

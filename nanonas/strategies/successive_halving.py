@@ -75,7 +75,7 @@ class SuccessiveHalving(Strategy):
     def tell(self, trial: Trial) -> None:
         rung = self._rung_of[fidelity_key(trial.fidelity)]
         if trial.ok:
-            insort(self._told[rung], trial, key=lambda told: (*(-score for score in self.scores(told)), told.trial))
+            insort(self._told[rung], trial, key=self.order)
         if rung > 0 and trial.parent is not None:
             self._promoted.add(trial.parent)
         if rung == 0:  # scores of one fidelity only: those of others would not compare
