@@ -7,7 +7,7 @@ sum of operation outputs; summing an identity contracts it, summing nothing is z
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 Sum = tuple[tuple[int, int], ...]  # sorted (node, multiplicity) pairs; () is zero
@@ -44,7 +44,8 @@ class Graph:
         return ";".join([*lines, text(self.output)])
 
 
-def neighbourhoods(graph: Graph) -> Iterator[str]:
+@lru_cache(maxsize=8192)
+def neighbourhoods(graph: Graph) -> frozenset[str]:
     """What a graph consists of, without names of nodes: each operation, and each with what feeds it and what it feeds.
 
     These are the labels of the Weisfeiler-Lehman kernel after one iteration in both directions, as NAS-BOWL uses them
@@ -59,11 +60,13 @@ def neighbourhoods(graph: Graph) -> Iterator[str]:
         for source, times in value:
             users[source].append((labels[node], times))
     seen: Counter[str] = Counter()
+    found: set[str] = set()
     for node, label in enumerate(labels):
         fed = sorted((labels[source], times) for source, times in inputs[node])
         for feature in [label, f"{fed}>{label}>{sorted(users[node])}"]:
             seen[feature] += 1
-            yield f"{feature}#{seen[feature]}"
+            found.add(f"{feature}#{seen[feature]}")
+    return frozenset(found)
 
 
 class GraphBuilder:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from .. import operations
-from ..cell import EDGES, NODES, drawing, flow, graph_builder, rows
+from ..cell import EDGES, NODES, drawing, flow, graph_builder
 from ..config import ComponentConfig
 from ..errors import SpecError
 from ..genotype import Genotype, Value
@@ -29,6 +29,7 @@ PUBLISHED = {  # its names, and what they are here
     "nor_conv_3x3": "conv_3x3",
     "avg_pool_3x3": "avg_pool_3x3",
 }
+TEXT = "+".join("|" + "".join(f"{{}}~{source}|" for source in range(node)) for node in range(1, NODES))
 SPELLED = {here: published for published, here in PUBLISHED.items()}
 
 
@@ -57,9 +58,7 @@ class NASBench201(SearchSpace):
         self._costs = lru_cache(maxsize=4)(self._costs_for)
 
     def format(self, values: Sequence[Value]) -> str:
-        return "+".join(
-            "|" + "".join(f"{op}~{source}|" for source, op in enumerate(row)) for row in rows([str(v) for v in values])
-        )
+        return TEXT.format(*values)
 
     def parse(self, text: str) -> Genotype:
         nodes = [re.fullmatch(r"\|(?:[^|~+]*~[0-9]\|)+", node) for node in text[:1000].split("+")]
@@ -78,7 +77,7 @@ class NASBench201(SearchSpace):
         return bool(self._graph(genotype.values).output)
 
     def features(self, genotype: Genotype) -> frozenset[str]:
-        return frozenset(neighbourhoods(self._graph(genotype.values)))
+        return neighbourhoods(self._graph(genotype.values))
 
     def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
         costs = self._costs(task)
