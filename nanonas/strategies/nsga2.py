@@ -10,6 +10,8 @@ from ..problem import Problem
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
+CHILDREN = 200  # that are known already, before a stranger is drawn
+
 
 @STRATEGIES.register("nsga2")
 class NSGA2(Strategy):
@@ -17,7 +19,8 @@ class NSGA2(Strategy):
 
     Parents are chosen by binary tournament and crossed over; the child mutates. Whatever violates a constraint is
     dominated by what violates it less (ibid., section VI). Differs from the paper: survivors are chosen after every
-    trial instead of every generation, so that each proposal knows all that is known.
+    trial instead of every generation, so that each proposal knows all that is known; and a population around which all
+    is known, as happens with one objective, gets a stranger.
     """
 
     class Config(StrategyConfig):
@@ -37,7 +40,12 @@ class NSGA2(Strategy):
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         if trial < self.config.population_size or not self.population:
             return Proposal(self.space.sample(rng))
-        return self.offspring(lambda: self._select(rng), self.config.crossover_probability, rng)
+        children = (
+            self.offspring(lambda: self._select(rng), self.config.crossover_probability, rng) for _ in range(CHILDREN)
+        )
+        if self.config.repeats:
+            return next(children)
+        return next((child for child in children if accepts(child)), None) or self.draw(rng, accepts)
 
     def tell(self, trial: Trial) -> None:
         if not trial.ok:
