@@ -24,6 +24,7 @@ from .strategies import STRATEGIES, Strategy
 from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, trial_of
 
 KNOWN, INFEASIBLE = "were known already", "did not meet them"
+MANY_REPEATS = 200  # proposals in a row that are known already, before the strategy is asked for a stranger
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
 MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, before a search gives up
 
@@ -139,7 +140,8 @@ class _Loop:
         rng = random.Random(f"{self.spec.seed}/{trial}")
         refused = Counter[str]()
         while refused[KNOWN] < MAX_REPEATS and refused[INFEASIBLE] < MAX_INFEASIBLE:
-            proposal = self.strategy.ask(trial, rng, lambda proposal: not self._refusal(proposal))
+            propose = self.strategy.ask if refused[KNOWN] < MANY_REPEATS else self.strategy.stranger
+            proposal = propose(trial, rng, lambda proposal: not self._refusal(proposal))
             if proposal is None:
                 self.stopped = (
                     f"strategy {self.spec.strategy.name} finds nothing new to propose: the space, or what it set out "

@@ -109,6 +109,14 @@ def test_an_exhausted_space_stops_with_a_message(name: str, tmp_path: Path) -> N
     assert any("exhausted" in text for text in said)
 
 
+@pytest.mark.parametrize("strategy", ["evolution", "nsga2"])
+def test_a_population_around_which_all_is_known_gets_a_stranger(strategy: str, tmp_path: Path) -> None:
+    small = {"name": strategy, "population_size": 2} | ({"sample_size": 2} if strategy == "evolution" else {})
+    space = {"name": "nano", "operations": ["conv_1x1", "skip_connect", "none"], "widths": [16], "cells": [1]}
+    content = make_spec("random", space=space, budget={"trials": 400}).model_dump(mode="json")
+    assert len(list(search(Spec.model_validate(content | {"strategy": small}), tmp_path / "run"))) == 400
+
+
 # ---- regularized evolution
 
 
@@ -417,10 +425,3 @@ def test_darts_proposes_what_the_supernet_prefers_as_large_as_it_may_be() -> Non
     small = strategy.ask(1, random.Random(0), lambda p: strategy.problem.measure(p.genotype)["params"] < 150_000)
     assert set(small.genotype.values[3:9]) == {"conv_1x1"}
     assert strategy.ask(81, random.Random(0), accept) is None
-
-
-def test_nsga2_goes_on_when_all_around_its_population_is_known(tmp_path: Path) -> None:
-    strategy = {"name": "nsga2", "population_size": 2}
-    space = {"name": "nano", "operations": ["conv_1x1", "skip_connect", "none"], "widths": [16], "cells": [1]}
-    content = make_spec("random", space=space, budget={"trials": 300}).model_dump(mode="json")
-    assert len(list(search(Spec.model_validate(content | {"strategy": strategy}), tmp_path / "run"))) == 300

@@ -66,6 +66,10 @@ class Strategy(ABC):
     def tell(self, trial: Trial) -> None:
         """A finished trial; a failed one has no metrics."""
 
+    def stranger(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
+        """In place of `ask`, once that gave only what is known many times in a row: anything, at random."""
+        return Proposal(self.space.sample(rng))
+
     def draw(self, rng: random.Random, accepts: Accepts, fidelity: Fidelity | None = None) -> Proposal | None:
         """A random architecture that is accepted; None after many that were not."""
         drawn = (Proposal(self.space.sample(rng), fidelity or {}) for _ in range(DRAWS))

@@ -10,8 +10,6 @@ from ..problem import Problem
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
-CHILDREN = 200  # that are known already, before a stranger is drawn
-
 
 @STRATEGIES.register("nsga2")
 class NSGA2(Strategy):
@@ -19,8 +17,7 @@ class NSGA2(Strategy):
 
     Parents are chosen by binary tournament and crossed over; the child mutates. Whatever violates a constraint is
     dominated by what violates it less (ibid., section VI). Differs from the paper: survivors are chosen after every
-    trial instead of every generation, so that each proposal knows all that is known; and a population around which all
-    is known, as happens with one objective, gets a stranger.
+    trial instead of every generation, so that each proposal knows all that is known.
     """
 
     class Config(StrategyConfig):
@@ -37,15 +34,10 @@ class NSGA2(Strategy):
         self.population: list[Trial] = []
         self._fitness: dict[int, tuple[float, float]] = {}  # by trial: (−rank, crowding distance)
 
-    def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
+    def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal:
         if trial < self.config.population_size or not self.population:
             return Proposal(self.space.sample(rng))
-        children = (
-            self.offspring(lambda: self._select(rng), self.config.crossover_probability, rng) for _ in range(CHILDREN)
-        )
-        if self.config.repeats:
-            return next(children)
-        return next((child for child in children if accepts(child)), None) or self.draw(rng, accepts)
+        return self.offspring(lambda: self._select(rng), self.config.crossover_probability, rng)
 
     def tell(self, trial: Trial) -> None:
         if not trial.ok:

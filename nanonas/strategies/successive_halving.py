@@ -72,6 +72,9 @@ class SuccessiveHalving(Strategy):
         drawn = self._sampler.ask(self._sampled, rng, lambda proposal: accepts(self._lowest(proposal)))
         return drawn and self._lowest(drawn)
 
+    def stranger(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal:
+        return self._lowest(Proposal(self.space.sample(rng)))
+
     def tell(self, trial: Trial) -> None:
         rung = self._rung_of[fidelity_key(trial.fidelity)]
         if trial.ok:
