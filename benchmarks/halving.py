@@ -44,6 +44,19 @@ TASKS = {  # preset, its small budget, and by what a rung has more epochs than t
         [*FASHION, "evaluator.data_fraction=0.1", "budget={minutes: 3}", "train={epochs: 2}"],
         4,
     ),
+    "fashion_mnist_wide": (  # networks that differ in width, and so in accuracy; a first rung of some 140 steps
+        "cifar10-evo",
+        [
+            *FASHION,
+            "space={name: nano, widths: [4, 8, 16], cells: [1], dropout: 0.0}",
+            "constraints={}",
+            "evaluator.data_fraction=0.33",
+            "evaluator.image_size=14",
+            "budget={minutes: 3}",
+            "train={epochs: 1}",
+        ],
+        4,
+    ),
 }
 ARMS = {
     "random": "strategy={{name: random}}",
