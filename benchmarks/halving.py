@@ -41,6 +41,11 @@ TASKS = {  # preset, its small budget, and by what a rung has more epochs than t
         ["budget={minutes: 0.4}", "evaluator.batch_size=400", "train.batch_size=400", "train.epochs=9"],
         3,
     ),
+    "digits_short_quarter": (  # a quarter of the budget: where full evaluations are few, cheap ones should help most
+        "digits-evo",
+        ["budget={minutes: 0.1}", "evaluator.batch_size=400", "train.batch_size=400", "train.epochs=9"],
+        3,
+    ),
     "fashion_mnist": (
         "cifar10-evo",
         [*FASHION, "evaluator.data_fraction=0.05", "budget={minutes: 2}", "train={epochs: 1}"],
@@ -65,8 +70,8 @@ TASKS = {  # preset, its small budget, and by what a rung has more epochs than t
         4,
     ),
 }
-TRAININGS = {"digits_short_five": 5}
-FIRST_SEED = {"digits_short_five": 10}
+TRAININGS = {"digits_short_five": 5, "digits_short_quarter": 5}
+FIRST_SEED = {"digits_short_five": 10, "digits_short_quarter": 100}
 ARMS = {
     "random": "strategy={{name: random}}",
     "successive halving of random": "strategy={{name: successive_halving, rungs: 3, reduction_factor: {factor}}}",
