@@ -57,15 +57,20 @@ def search(
         output.result(plan(loaded, output.say), report.plan_table)
         return
     run = out or default_run(loaded)
+    words = ["nanonas", "search", *(["--preset", preset] if preset else ["--spec", str(spec)])]
+    words += [word for item in set_ or [] for word in ("--set", item)]
+    words += [*(["--out", str(out)] if out else []), *(["--workers", str(workers)] if workers else [])]
+    words += [*(["--json"] if json else []), *(["--quiet"] if quiet else [])]
+    again = f"the journal is safe. Go on with:\n  {shlex.join(words)}"
     try:
         with report.SearchView(loaded, run, output) as view:
             for trial in trials_of(loaded, run, view.say):
                 view.update(trial)
-    except KeyboardInterrupt:
-        words = ["nanonas", "search", *(["--preset", preset] if preset else ["--spec", str(spec)])]
-        words += [word for item in set_ or [] for word in ("--set", item)]
-        words += [*(["--out", str(out)] if out else []), *(["--workers", str(workers)] if workers else [])]
-        words += [*(["--json"] if json else []), *(["--quiet"] if quiet else [])]
-        output.say(f"warning: interrupted; the journal is safe. Go on with:\n  {shlex.join(words)}")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stop:
+        output.say(f"warning: {stop or 'interrupted'}; {again}")
+        raise
+    except OSError:  # a full disk, a mount that became read-only
+        if (run / "spec.yaml").exists():
+            output.say(f"warning: stopped; {again}")
+        raise
     output.result(read_json(run / "search.json"), report.search_table)

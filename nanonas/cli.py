@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -11,8 +12,13 @@ from typer.core import TyperGroup
 from .errors import NanonasError
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the same as Ctrl-C, but for the exit code."""
+
+
 class Commands(TyperGroup):
-    """Exit codes: 0 done, 1 the user's mistake or a failed check, 2 usage, 130 interrupted; a bug keeps its trace."""
+    """Exit codes: 0 done, 1 the user's mistake or a failed check, 2 usage, 130 Ctrl-C, 143 SIGTERM; a bug keeps its
+    trace."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -25,9 +31,12 @@ class Commands(TyperGroup):
             if error.filename is None and error.strerror is None:
                 raise
             typer.echo(f"error: {_explain(error)}", err=True)
+        except Terminated as stop:
+            typer.echo(stop, err=True)
+            raise typer.Exit(128 + signal.SIGTERM) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(128 + signal.SIGINT) from None
         raise typer.Exit(1)
 
 
@@ -88,4 +97,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without − or ─ shows a ? instead of a traceback
+    signal.signal(signal.SIGTERM, _terminate)
     app(prog_name="nanonas")
+
+
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows cleans up
+    raise Terminated("terminated")

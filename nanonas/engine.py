@@ -13,6 +13,7 @@ from typing import Literal
 from .errors import RunError, SpecError
 from .evaluators import EVALUATORS, Evaluator
 from .executors import EXECUTORS, Executor, Job, Outcome, Pending
+from .failures import Failures
 from .journal import Journal
 from .problem import Problem
 from .results import summary
@@ -42,7 +43,8 @@ def search(
         say: gets warnings and hints, a line each; they also go to log.txt.
 
     Raises:
-        RunError: the directory holds the run of another spec, or is in use.
+        RunError: the directory holds the run of another spec, or is in use; or of the last 20 trials more than half
+            failed, and search.json tells of the rest.
         SpecError: no architecture meets the constraints.
         DataError: the data set cannot be read.
     """
@@ -67,12 +69,18 @@ def search(
             loop = _Loop(spec, problem, strategy, executor, journal)
             for trial in loop:
                 if not trial.replayed:
-                    log.note(f"trial {trial.trial} {trial.status}: {trial.error or dict(trial.metrics)}")
+                    told = dict(trial.metrics) if trial.ok else trial.reason
+                    log.note(f"trial {trial.trial} {trial.status}: {told}")
                 yield trial
             if loop.stopped:
                 log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
         write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, space, evaluator.report))
         log.note(f"search ends after {len(loop.trials)} trials")
+    if loop.failures.verdict:
+        raise RunError(
+            f"the search stops: {loop.failures.verdict}. Nothing is lost; the whole errors are in {journal.path}. Once "
+            "the cause is gone, the same command goes on"
+        )
     if not loop.trials and loop.stopped:
         raise SpecError(f"no architecture was found: {loop.stopped}; loosen the constraints")
 
@@ -107,7 +115,9 @@ class _Loop:
         self.trials: list[Trial] = []
         self.repeats = 0
         self.stopped = ""  # why, when it was not the budget
+        self.failures = Failures(problem.space)
         self._known: set[tuple[str, str]] = set()  # what was proposed, by `_identity`
+        self._failed: set[tuple[str, str]] = set()  # of those, what is not proposed again, even where repeats count
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._began = time.monotonic()
 
@@ -124,13 +134,20 @@ class _Loop:
             trial = self._finish(len(self.trials), pending.popleft())
             self.trials.append(trial)
             self.strategy.tell(trial)
+            if not trial.ok:
+                self._failed.add(self._identity(trial))
+            if not trial.replayed:
+                self.failures.tell(trial)
             yield trial
 
     def _may_ask(self, trial: int) -> bool:
         budget = self.spec.budget
-        if self.stopped or (budget.trials is not None and trial >= budget.trials and trial >= len(self.journal.lines)):
+        if self.stopped or self.failures.verdict:
             return False
-        return trial < len(self.journal.lines) or budget.minutes is None or self._elapsed() < budget.minutes * 60
+        if trial < len(self.journal.lines):
+            return True
+        enough = budget.trials is not None and trial >= budget.trials
+        return not enough and (budget.minutes is None or self._elapsed() < budget.minutes * 60)
 
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._began
@@ -149,7 +166,8 @@ class _Loop:
                 )
                 return None
             reason = self._refusal(proposal)
-            if reason == INFEASIBLE or (reason == KNOWN and not self.strategy.config.repeats):
+            again = self.strategy.config.repeats and self._identity(proposal) not in self._failed
+            if reason == INFEASIBLE or (reason == KNOWN and not again):
                 refused[reason] += 1
                 continue
             self._known.add(self._identity(proposal))
@@ -172,13 +190,13 @@ class _Loop:
             return INFEASIBLE
         return KNOWN if self._identity(proposal) in self._known else ""
 
-    def _identity(self, proposal: Proposal) -> tuple[str, str]:
+    def _identity(self, proposal: Proposal | Trial) -> tuple[str, str]:
         """What a proposal is known by: its key, or its text where repeats count, and its fidelity."""
         genotype = proposal.genotype
         name = str(genotype) if self.strategy.config.repeats else self.problem.key(genotype)
         return name, fidelity_key(self._fidelity(proposal))
 
-    def _fidelity(self, proposal: Proposal) -> Fidelity:
+    def _fidelity(self, proposal: Proposal | Trial) -> Fidelity:
         return dict(self.problem.fidelity) | dict(proposal.fidelity)
 
     def _start(self, trial: int, proposal: Proposal, seed: int) -> Line | Pending:

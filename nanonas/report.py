@@ -105,7 +105,7 @@ class SearchView(View):
             self.replayed.append(trial)
         else:
             first = self.metric if trial.has([self.metric]) else next(iter(trial.metrics), "")
-            shown = f"{first} {metric(first, trial.metrics[first])}" if trial.ok else f"failed: {trial.error}"
+            shown = f"{first} {metric(first, trial.metrics[first])}" if trial.ok else f"failed: {trial.reason}"
             self.plain(
                 f"trial {trial.trial}: {shown}{'  (best so far)' if improved else ''}; {self._status()}", not trial.ok
             )

@@ -60,6 +60,11 @@ class Trial:
     def ok(self) -> bool:
         return self.status == "ok"
 
+    @property
+    def reason(self) -> str:
+        """Why it failed, in a line: `error` without the traceback that may follow."""
+        return (self.error or "").partition("\n")[0]
+
     def has(self, names: Iterable[str]) -> bool:
         """Whether it was scored by these metrics; a failed trial has none, a zero-cost one has others."""
         return all(name in self.metrics for name in names)

@@ -14,12 +14,12 @@ from nanonas.trial import Fidelity
 
 
 class Fake(Evaluator):
-    """`fail_share` of all architectures fail; `bug` raises what no evaluator may raise; it tells shares, too."""
+    """`fail_share` of all architectures fail, `bug_share` raise anything; it tells shares, too."""
 
     class Config(ComponentConfig):
         name: Literal["fake"] = "fake"
         fail_share: float = 0.0
-        bug: bool = False
+        bug_share: float = 0.0
 
     metrics = ("val_accuracy", "params", "macs")
     one_shot = True
@@ -35,9 +35,9 @@ class Fake(Evaluator):
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
         Fake.calls += 1
-        if self.config.bug:
-            raise ZeroDivisionError("a bug")
         digest = hashlib.sha256(f"{space.canonical(genotype)} {seed}".encode()).digest()
+        if digest[1] < 256 * self.config.bug_share:
+            raise ZeroDivisionError("a bug")
         if digest[0] < 256 * self.config.fail_share:
             raise EvaluationError("the training loss is nan after epoch 1")
         # smooth in the choices, so that evolution has something to climb

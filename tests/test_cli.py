@@ -217,13 +217,16 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device", "trials.jsonl")
 
     monkeypatch.setattr(Journal, "append", full)
-    said = error("search", "--preset", "digits-evo", *FAKE, "--out", tmp_path / "run")
-    assert "no space left" in said
-    assert "type the same command again" in said
+    result = call("search", "--preset", "digits-evo", *FAKE, "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "error: no space left on the disk (trials.jsonl)" in result.stderr
+    assert "Go on with:\n  nanonas search --preset digits-evo --set" in result.stderr
+    assert f"--out {tmp_path / 'run'}" in result.stderr
 
 
-def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
-    result = call("search", "--preset", "digits-evo", *FAKE, "--set", "evaluator.bug=true", "--out", tmp_path / "run")
+def test_a_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanonas.strategies.evolution.RegularizedEvolution.ask", lambda *_: 1 / 0)
+    result = call("search", "--preset", "digits-evo", *FAKE, "--out", tmp_path / "run")
     assert isinstance(result.exception, ZeroDivisionError)
 
 

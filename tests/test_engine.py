@@ -2,16 +2,19 @@
 
 import json
 import os
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import Fake
-from test_strategies import make_spec, outcomes
+from test_strategies import make_spec, outcomes, override_spec
 
 from nanonas.engine import search, training_seed
 from nanonas.errors import RunError, SpecError
 from nanonas.evaluators import EVALUATORS
+from nanonas.failures import Failures
 from nanonas.problem import Problem
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
@@ -64,9 +67,49 @@ def test_a_failed_trial_says_why_and_has_no_metrics(tmp_path: Path) -> None:
     assert (result["best"], result["failed"], result["evaluated"]) == (None, 2, 0)
 
 
-def test_a_bug_ends_the_search(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(search(make_spec("random", evaluator={"name": "fake", "bug": True}), tmp_path / "run"))
+def test_a_candidate_may_raise_anything(tmp_path: Path) -> None:
+    spec = make_spec("random", evaluator={"name": "fake", "bug_share": 0.3}, budget={"trials": 12})
+    failed = [trial for trial in search(spec, tmp_path / "run") if not trial.ok]
+    assert 0 < len(failed) < 12
+    line = json.loads((tmp_path / "run" / "trials.jsonl").read_text().splitlines()[failed[0].trial])
+    reason, *traceback = line["error"].splitlines()
+    assert reason == failed[0].reason == "ZeroDivisionError: a bug"
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert "fakes.py" in line["error"]
+
+
+def test_a_search_stops_when_most_candidates_fail(tmp_path: Path) -> None:
+    spec = make_spec("random", evaluator={"name": "fake", "bug_share": 1.0}, budget={"trials": 40})
+    stopped = r"11 of the last 11 trials failed: all with 'ZeroDivisionError: a bug'"
+    with pytest.raises(RunError, match=stopped):
+        list(search(spec, tmp_path / "run"))
+    lookahead = spec.executor.lookahead
+    assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 11 + lookahead - 1
+    assert json.loads((tmp_path / "run" / "search.json").read_text())["failed"] == 11 + lookahead - 1
+    with pytest.raises(RunError, match=stopped):  # another start, another chance
+        list(search(spec, tmp_path / "run"))
+    assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 2 * (11 + lookahead - 1)
+
+
+def test_what_failed_trials_share_is_named(tmp_path: Path) -> None:
+    space = SPACES["nano"](SPACES["nano"].Config())
+    failures = Failures(space)
+    for trial in search(make_spec("random", budget={"trials": 60}), tmp_path / "run"):
+        if failures.verdict:
+            break
+        bad = "sep_conv_5x5" in trial.genotype.values
+        failures.tell(replace(trial, status="failed", error="ValueError: no\nTraceback …") if bad else trial)
+    assert "all with 'ValueError: no'; all have sep_conv_5x5" in failures.verdict
+
+
+def test_what_failed_is_not_proposed_again(tmp_path: Path) -> None:
+    evaluator = {"name": "fake", "fail_share": 0.3}
+    executor = {"name": "inline", "lookahead": 1}
+    spec = make_spec("evolution", evaluator=evaluator, executor=executor, budget={"trials": 200})
+    trials = list(search(override_spec(spec, ["strategy.repeats=true"]), tmp_path / "run"))
+    counts = Counter((str(trial.genotype), trial.ok) for trial in trials)
+    assert max(count for (_, ok), count in counts.items() if ok) > 1
+    assert max(count for (_, ok), count in counts.items() if not ok) == 1
 
 
 @pytest.mark.parametrize("lookahead", [1, 3])
@@ -258,8 +301,6 @@ def test_a_seed_belongs_to_the_architecture_not_its_spelling() -> None:
 def test_the_best_comes_from_the_highest_fidelity(tmp_path: Path) -> None:
     spec = make_spec("random", budget={"trials": 4})
     trials = list(search(spec, tmp_path / "run"))
-    from dataclasses import replace
-
     worst = min(trials, key=lambda trial: trial.metrics["val_accuracy"])
     raised = [replace(t, fidelity={"epochs": 243}) if t is worst else t for t in trials]
     assert best_trial(trials, spec) != worst

@@ -11,9 +11,10 @@ import pytest
 from scipy.stats import norm
 
 from nanonas.engine import search
-from nanonas.errors import SpecError
+from nanonas.errors import RunError, SpecError
 from nanonas.pareto import Objectives, hypervolume, scores
 from nanonas.problem import Problem
+from nanonas.results import read_trials
 from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec, override_spec
@@ -73,7 +74,7 @@ def test_a_resumed_search_equals_a_straight_one(name: str, stop: int, tmp_path: 
 
 
 def test_failed_trials_are_survived(name: str, tmp_path: Path) -> None:
-    spec = make_spec(name, evaluator={"name": "fake", "fail_share": 0.5})
+    spec = make_spec(name, evaluator={"name": "fake", "fail_share": 0.25})
     trials = list(search(spec, tmp_path / "run"))
     assert len(trials) == TRIALS
     assert 0 < sum(not trial.ok for trial in trials) < TRIALS
@@ -81,7 +82,9 @@ def test_failed_trials_are_survived(name: str, tmp_path: Path) -> None:
 
 def test_a_search_in_which_everything_fails_ends(name: str, tmp_path: Path) -> None:
     spec = make_spec(name, evaluator={"name": "fake", "fail_share": 1.0})
-    assert not any(trial.ok for trial in search(spec, tmp_path / "run"))
+    with pytest.raises(RunError, match="trials failed: all with 'the training loss is nan"):
+        list(search(spec, tmp_path / "run"))
+    assert not any(trial.ok for trial in read_trials(tmp_path / "run", SPACES["nano"](spec.space)))
 
 
 def test_no_key_is_evaluated_twice(name: str, tmp_path: Path) -> None:

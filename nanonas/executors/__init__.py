@@ -26,7 +26,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: its metrics, or why there are none."""
+    """What became of a job: its metrics, or why there are none: a line, and the traceback below where there is one."""
 
     metrics: dict[str, float]
     error: str | None = None
@@ -36,7 +36,7 @@ class Pending(Protocol):
     """A job under way."""
 
     def result(self) -> Outcome:
-        """Waits for the outcome. A bug inside the evaluation is raised here, with its traceback."""
+        """Waits for the outcome. What is wrong with more than the candidate is raised here: data that are gone."""
 
 
 class ExecutorConfig(ComponentConfig):

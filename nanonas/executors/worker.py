@@ -1,9 +1,10 @@
 """What runs a job, in this process or another."""
 
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import EvaluationError
+from ..errors import EvaluationError, NanonasError
 from ..evaluators import EVALUATORS, Evaluator
 from ..space import SearchSpace
 from ..spaces import SPACES
@@ -21,10 +22,15 @@ class Worker:
         self.evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, lambda text: None, run)
 
     def run(self, job: Job) -> Outcome:
-        """A candidate that cannot be scored is an outcome; any other exception is a bug, and goes up."""
+        """A candidate that cannot be scored is an outcome, whatever it raises; the user's other mistakes go up."""
         try:
             return Outcome(
                 dict(self.evaluator.evaluate(self.space, self.space.parse(job.genotype), job.fidelity, job.seed))
             )
         except EvaluationError as error:
             return Outcome({}, str(error))
+        except NanonasError:
+            raise
+        except Exception as error:  # an operation is anybody's code
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return Outcome({}, f"{reason}\n{traceback.format_exc()}")
