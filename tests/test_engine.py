@@ -103,7 +103,7 @@ def test_what_failed_trials_share_is_named(tmp_path: Path) -> None:
 
 
 def test_what_failed_is_not_proposed_again(tmp_path: Path) -> None:
-    evaluator = {"name": "fake", "fail_share": 0.3}
+    evaluator = {"name": "fake", "fail_share": 0.15}
     executor = {"name": "inline", "lookahead": 1}
     spec = make_spec("evolution", evaluator=evaluator, executor=executor, budget={"trials": 200})
     trials = list(search(override_spec(spec, ["strategy.repeats=true"]), tmp_path / "run"))

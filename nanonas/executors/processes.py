@@ -11,13 +11,16 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ..environment import cores
 from ..errors import RunError
 from . import EXECUTORS, Executor, ExecutorConfig, Job, Outcome, Pending
 
 TRIES = 2
+GROWTH = 1.3  # of a worker's memory since its first job, above which it is replaced
 
 
 @EXECUTORS.register("processes")
@@ -30,8 +33,13 @@ class Processes(Executor):
 
     class Config(ExecutorConfig):
         name: Literal["processes"] = "processes"
+        recycle_after: Annotated[int, Field(ge=1, description="trials, after which a worker that grew is replaced")] = (
+            50
+        )
 
-    def __init__(self, config: ExecutorConfig, spec: Any, run: Path | None = None) -> None:
+    config: Config
+
+    def __init__(self, config: Config, spec: Any, run: Path | None = None) -> None:
         super().__init__(config, spec, run)
         self._queue: deque[_Attempt] = deque()
         self._workers: list[_Process] = []
@@ -89,10 +97,16 @@ class Processes(Executor):
         if message == "ready":
             worker.ready = True
             self._stillborn = 0
-        elif isinstance(message, Outcome):
-            worker.attempt.outcome, worker.attempt = message, None
+            return
+        answer, memory = message
+        if isinstance(answer, Outcome):
+            worker.attempt.outcome, worker.attempt = answer, None
         else:
-            worker.attempt.bug, worker.attempt = message, None
+            worker.attempt.bug, worker.attempt = answer, None
+        worker.jobs += 1
+        worker.memory = worker.memory or memory
+        if worker.jobs >= self.config.recycle_after and memory > GROWTH * worker.memory:
+            self._remove(worker)
 
     def _bury(self, worker: "_Process") -> None:
         attempt, code = worker.attempt, self._remove(worker)
@@ -150,6 +164,7 @@ class _Process:
             self.process.start()
         theirs.close()
         self.ready = False
+        self.jobs = self.memory = 0  # done by it; bytes after the first
         self.attempt: _Attempt | None = None
         self.deadline: float | None = None
 
@@ -196,9 +211,17 @@ def _serve(pipe: Connection, spec: dict[str, Any], run: Path | None, parent: int
         except Exception as error:  # a bug: it ends the search over there, with this traceback
             answer = (error, traceback.format_exc())
         try:
-            pipe.send(answer)
+            pipe.send((answer, resident_bytes()))
         except (TypeError, AttributeError, ValueError):  # an exception that cannot be sent
-            pipe.send((RuntimeError(str(answer[0])), answer[1]))
+            pipe.send(((RuntimeError(str(answer[0])), answer[1]), resident_bytes()))
+
+
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system has no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
 
 
 def _die_with(parent: int) -> None:
