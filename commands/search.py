@@ -67,7 +67,7 @@ def search(
             for trial in trials_of(loaded, run, view.say):
                 view.update(trial)
     except KeyboardInterrupt as stop:
-        output.say(f"warning: {stop or 'interrupted'}; {again}")
+        output.say(f"warning: {str(stop) or 'interrupted'}; {again}")
         raise
     except OSError:  # a full disk, a mount that became read-only
         if (run / "spec.yaml").exists():

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+import time
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,20 @@ from .errors import NanonasError
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: the same as Ctrl-C, but for the exit code."""
+
+
+class _Interruption:
+    """The first signal ends the command in good order; another one does so at once, if that takes over a second."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            raise Terminated("terminated") if number == signal.SIGTERM else KeyboardInterrupt
+        if time.monotonic() - self._since > 1:
+            os._exit(128 + number)
 
 
 class Commands(TyperGroup):
@@ -97,10 +112,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without − or ─ shows a ? instead of a traceback
-    signal.signal(signal.SIGTERM, _terminate)
-    app(prog_name="nanonas")
-
-
-def _terminate(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows cleans up
-    raise Terminated("terminated")
+    interruption = _Interruption()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interruption)
+    try:
+        app(prog_name="nanonas")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # all is done but for Python's own end
+            signal.signal(number, signal.SIG_IGN)

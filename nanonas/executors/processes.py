@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from ..environment import cores
-from ..errors import RunError
+from ..errors import NanonasError, RunError
 from . import EXECUTORS, Executor, ExecutorConfig, Job, Outcome, Pending
 
 TRIES = 2
@@ -194,26 +194,28 @@ def _serve(pipe: Connection, spec: dict[str, Any], run: Path | None, parent: int
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the mask holds until here, and on Windows there is none
     threading.Thread(target=_die_with, args=[parent], daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
-    pipe.send("ready")
     worker = None
-    while True:
-        try:
-            job: Job = pipe.recv()
-        except EOFError:
-            return
+
+    def answer(job: Job) -> Any:
+        nonlocal worker
         try:
             if worker is None:
                 from ..spec import Spec
                 from .worker import Worker
 
                 worker = Worker(Spec.model_validate(spec), run)
-            answer: Any = worker.run(job)
-        except Exception as error:  # a bug: it ends the search over there, with this traceback
-            answer = (error, traceback.format_exc())
+            return worker.run(job)
+        except Exception as error:  # what is wrong with more than the candidate ends the search over there
+            plain = error if isinstance(error, NanonasError) else RuntimeError(f"{type(error).__name__}: {error}")
+            return plain, traceback.format_exc()  # not every exception can be sent
+
+    pipe.send("ready")
+    while True:
         try:
-            pipe.send((answer, resident_bytes()))
-        except (TypeError, AttributeError, ValueError):  # an exception that cannot be sent
-            pipe.send(((RuntimeError(str(answer[0])), answer[1]), resident_bytes()))
+            job: Job = pipe.recv()
+            pipe.send((answer(job), resident_bytes()))
+        except (EOFError, OSError):  # the coordinator is gone
+            return
 
 
 def resident_bytes() -> int:
