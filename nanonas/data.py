@@ -132,12 +132,22 @@ class DatasetKind:
 # ---- loading
 
 
+_PROVIDED: dict[DataConfig, Dataset] = {}
+
+
+def provide(config: DataConfig, dataset: Dataset) -> None:
+    """From now on `load_dataset` gives this one: for workers on other machines, which got it sent."""
+    _PROVIDED[config] = dataset
+
+
 def load_dataset(config: DataConfig, say: Say = lambda message: None) -> Dataset:
     """The data set that `config` names: from the cache, where it is put first if it is not there yet.
 
     `say` gets progress and warnings, a line at a time. Raises DataError when the data is missing, unreadable, larger
     than half of the memory, or unfit for classification, and when the cache cannot be written.
     """
+    if config in _PROVIDED:
+        return _PROVIDED[config]
     source = DATASETS[config.name].locate(config, say)
     cache = entry_path(config.name, config.image_size, source.identity)
     try:

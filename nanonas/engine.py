@@ -62,7 +62,7 @@ def search(
         log.note(f"search starts at trial {len(journal.lines)}")
         strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, problem)
         make_executor = EXECUTORS[spec.executor.name]
-        with closing(journal), closing(make_executor(spec.executor, spec, run)) as executor:
+        with closing(journal), closing(make_executor(spec.executor, spec, run, evaluator.data)) as executor:
             wanted, lookahead = spec.executor.workers, spec.executor.lookahead
             if wanted != "auto" and wanted > lookahead:
                 log.say(f"warning: executor.lookahead is {lookahead}: of {wanted} workers no more can be busy")

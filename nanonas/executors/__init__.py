@@ -12,6 +12,7 @@ from ..registry import Registry, import_modules
 from ..trial import Fidelity
 
 if TYPE_CHECKING:
+    from ..data import Dataset
     from ..spec import Spec
 
 
@@ -57,12 +58,19 @@ class ExecutorConfig(ComponentConfig):
 
 
 class Executor(ABC):
-    """Starts on the first job, and leaves no process behind once closed, whatever is still under way."""
+    """Starts on the first job, and leaves no process behind once closed, whatever is still under way.
+
+    Attributes:
+        run: the run directory, which workers on other machines do not see.
+        data: what the evaluator scores on, None for a table; workers on this machine read it from the cache.
+    """
 
     Config: ClassVar[type[ExecutorConfig]]
 
-    def __init__(self, config: ExecutorConfig, spec: "Spec", run: Path | None = None) -> None:
-        self.config, self.spec, self.run = config, spec, run
+    def __init__(
+        self, config: ExecutorConfig, spec: "Spec", run: Path | None = None, data: "Dataset | None" = None
+    ) -> None:
+        self.config, self.spec, self.run, self.data = config, spec, run, data
 
     @property
     def workers(self) -> int:

@@ -1,0 +1,201 @@
+"""What executors with workers share: a queue, who is busy, deaths, time-outs."""
+
+import os
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..errors import NanonasError, RunError
+from . import Executor, ExecutorConfig, Job, Outcome, Pending
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+    from ..spec import Spec
+
+TRIES = 2
+GROWTH = 1.3  # of a worker's memory since its first job, above which it is replaced
+
+Message = Literal["ready", "dead"] | tuple[Any, int]
+"""From a worker: that it is up, that it is gone, or its answer to a job and the bytes of memory that it holds."""
+
+
+class PoolConfig(ExecutorConfig):
+    """What every executor with workers takes."""
+
+    recycle_after: Annotated[int, Field(ge=1, description="trials, after which a worker that grew is replaced")] = 50
+
+
+class Handle(ABC):
+    """A worker, seen from the coordinator."""
+
+    def __init__(self) -> None:
+        self.attempt: Attempt | None = None
+        self.deadline: float | None = None
+        self.ready = False
+        self.jobs = self.memory = 0  # done by it; bytes after the first
+
+    @abstractmethod
+    def send(self, job: Job) -> None:
+        """Hands over a job. If the worker is dead, a message tells."""
+
+    @abstractmethod
+    def kill(self) -> str:
+        """Ends it, if it still runs; how it ended, in words."""
+
+
+class Pool(Executor):
+    """Runs jobs on workers, started when they are needed.
+
+    A job whose worker dies is run once more, with the same seed; dying twice is a failed trial, as is a time-out.
+    """
+
+    config: PoolConfig
+    advice = ""  # what to do when workers die as they start
+
+    def __init__(
+        self, config: PoolConfig, spec: "Spec", run: Path | None = None, data: "Dataset | None" = None
+    ) -> None:
+        super().__init__(config, spec, run, data)
+        self._queue: deque[Attempt] = deque()
+        self._workers: list[Handle] = []
+        self._stillborn = 0  # workers in a row that died before they were ready
+
+    @abstractmethod
+    def start(self) -> Handle: ...
+
+    @abstractmethod
+    def wait(self, busy: Sequence[Any], seconds: float | None) -> list[tuple[Any, Message]]:
+        """Waits until some of these workers say something, or the seconds are over."""
+
+    def submit(self, job: Job) -> Pending:
+        attempt = Attempt(self, job)
+        self._queue.append(attempt)
+        self._feed()
+        return attempt
+
+    def advance(self) -> None:
+        """Waits until something happens: a result, a death, a time-out; then gives waiting jobs to idle workers."""
+        busy = [worker for worker in self._workers if worker.attempt]
+        left = [worker.deadline - time.monotonic() for worker in busy if worker.deadline is not None]
+        for worker, message in self.wait(busy, max(0.0, min(left)) if left else None):
+            self._receive(worker, message)
+        for worker in busy:
+            if worker.attempt and worker.deadline is not None and time.monotonic() >= worker.deadline:
+                worker.attempt.outcome = Outcome({}, f"ran longer than {self.config.timeout_seconds:g} seconds")
+                self._remove(worker)
+        self._feed()
+
+    def close(self) -> None:
+        self._queue.clear()
+        for worker in list(self._workers):
+            self._remove(worker)
+
+    def _feed(self) -> None:
+        while self._queue:
+            idle = next((worker for worker in self._workers if not worker.attempt), None)
+            if idle is None and len(self._workers) < self.workers:
+                idle = self.start()
+                self._workers.append(idle)
+            if idle is None:
+                return
+            idle.attempt = self._queue.popleft()
+            self._set_deadline(idle)
+            idle.send(idle.attempt.job)
+
+    def _set_deadline(self, worker: Handle) -> None:
+        """Starting is no part of a trial."""
+        timed = worker.ready and self.config.timeout_seconds is not None
+        worker.deadline = time.monotonic() + (self.config.timeout_seconds or 0) if timed else None
+
+    def _receive(self, worker: Handle, message: Message) -> None:
+        if message == "ready":
+            worker.ready = True
+            self._stillborn = 0
+            self._set_deadline(worker)
+        elif message == "dead":
+            self._bury(worker)
+        else:
+            assert worker.attempt is not None
+            answer, memory = message
+            if isinstance(answer, Outcome):
+                worker.attempt.outcome = answer
+            else:
+                worker.attempt.bug = answer
+            worker.attempt = None
+            worker.jobs += 1
+            worker.memory = worker.memory or int(memory)
+            if worker.jobs >= self.config.recycle_after and int(memory) > GROWTH * worker.memory:
+                self._remove(worker)
+
+    def _bury(self, worker: Handle) -> None:
+        attempt, end = worker.attempt, self._remove(worker)
+        assert attempt is not None
+        if worker.ready:
+            attempt.deaths += 1
+        else:
+            self._stillborn += 1
+        if self._stillborn >= TRIES:
+            raise RunError(f"the workers die as they start ({end}); {self.advice}")
+        if attempt.deaths >= TRIES:
+            attempt.outcome = Outcome({}, f"its worker died twice ({end})")
+        else:
+            self._queue.appendleft(attempt)
+
+    def _remove(self, worker: Handle) -> str:
+        """Ends a worker; how it ended."""
+        self._workers.remove(worker)
+        worker.attempt = None
+        return worker.kill()
+
+
+class Attempt:
+    """A job under way, or waiting for a worker."""
+
+    def __init__(self, executor: Pool, job: Job) -> None:
+        self.executor, self.job = executor, job
+        self.deaths = 0
+        self.outcome: Outcome | None = None
+        self.bug: tuple[Exception, str] | None = None
+
+    def result(self) -> Outcome:
+        while self.outcome is None:
+            if self.bug is not None:
+                error, trace = self.bug
+                error.add_note(f"in a worker:\n{trace}")
+                raise error
+            self.executor.advance()
+        return self.outcome
+
+
+class Server:
+    """A worker's side: jobs in, answers out. The first job makes the evaluator, so that its errors arrive too."""
+
+    def __init__(self, spec: dict[str, Any], run: Path | None) -> None:
+        self._spec, self._run = spec, run
+        self._worker: Worker | None = None
+
+    def answer(self, job: Job) -> tuple[Any, int]:
+        try:
+            if self._worker is None:
+                from ..spec import Spec
+
+                self._worker = Worker(Spec.model_validate(self._spec), self._run)
+            return self._worker.run(job), resident_bytes()
+        except Exception as error:  # what is wrong with more than the candidate ends the search over there
+            plain = error if isinstance(error, NanonasError) else RuntimeError(f"{type(error).__name__}: {error}")
+            return (plain, traceback.format_exc()), 0  # not every exception can be sent
+
+
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system has no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
