@@ -82,7 +82,7 @@ class Pool(Executor):
 
     def advance(self) -> None:
         """Waits until something happens: a result, a death, a time-out; then gives waiting jobs to idle workers."""
-        busy = [worker for worker in self._workers if worker.attempt]
+        busy = [worker for worker in self._workers if worker.attempt or not worker.ready]
         left = [worker.deadline - time.monotonic() for worker in busy if worker.deadline is not None]
         for worker, message in self.wait(busy, max(0.0, min(left)) if left else None):
             self._receive(worker, message)
@@ -98,27 +98,21 @@ class Pool(Executor):
             self._remove(worker)
 
     def _feed(self) -> None:
-        while self._queue:
-            idle = next((worker for worker in self._workers if not worker.attempt), None)
-            if idle is None and len(self._workers) < self.workers:
-                idle = self.start()
-                self._workers.append(idle)
-            if idle is None:
-                return
-            idle.attempt = self._queue.popleft()
-            self._set_deadline(idle)
-            idle.send(idle.attempt.job)
-
-    def _set_deadline(self, worker: Handle) -> None:
-        """Starting is no part of a trial."""
-        timed = worker.ready and self.config.timeout_seconds is not None
-        worker.deadline = time.monotonic() + (self.config.timeout_seconds or 0) if timed else None
+        """Nothing waits for a worker that may never start, on a cluster that has no room for it."""
+        for worker in self._workers:
+            if self._queue and worker.ready and not worker.attempt:
+                worker.attempt = self._queue.popleft()
+                timeout = self.config.timeout_seconds
+                worker.deadline = None if timeout is None else time.monotonic() + timeout
+                worker.send(worker.attempt.job)
+        starting = sum(not worker.ready for worker in self._workers)
+        for _ in range(min(len(self._queue) - starting, self.workers - len(self._workers))):
+            self._workers.append(self.start())
 
     def _receive(self, worker: Handle, message: Message) -> None:
         if message == "ready":
             worker.ready = True
             self._stillborn = 0
-            self._set_deadline(worker)
         elif message == "dead":
             self._bury(worker)
         else:
@@ -136,13 +130,12 @@ class Pool(Executor):
 
     def _bury(self, worker: Handle) -> None:
         attempt, end = worker.attempt, self._remove(worker)
-        assert attempt is not None
-        if worker.ready:
-            attempt.deaths += 1
-        else:
+        if attempt is None:
             self._stillborn += 1
-        if self._stillborn >= TRIES:
-            raise RunError(f"the workers die as they start ({end}); {self.advice}")
+            if self._stillborn >= TRIES:
+                raise RunError(f"the workers die as they start ({end}); {self.advice}")
+            return
+        attempt.deaths += 1
         if attempt.deaths >= TRIES:
             attempt.outcome = Outcome({}, f"its worker died twice ({end})")
         else:
