@@ -182,7 +182,7 @@ class Search:
         while self.processes() and time.monotonic() < end:
             time.sleep(0.05)
         files = [path.name for path in self.run.iterdir() if path.name.startswith(".")]
-        files += [path.name for path in (self.folder / "tmp").iterdir()]
+        files += [path.name for path in (self.folder / "tmp").iterdir() if not path.name.startswith("torchinductor_")]
         return [*(f"process {pid}" for pid in self.processes()), *files]
 
 

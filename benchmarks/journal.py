@@ -1,0 +1,132 @@
+"""A journal of 100,000 trials: how long it takes to open, resume and compare, and the memory.
+
+    python benchmarks/journal.py [--trials 100000]
+
+Writes the journal by a search of the space nano with a synthetic score (random search; some minutes), then measures
+each command's work in a process of its own: seconds, and the most memory above that of `import torch`. Appends to
+benchmarks/results/journal.json.
+"""
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from nanonas.config import ComponentConfig
+from nanonas.evaluators import EVALUATORS, Evaluator, Say
+from nanonas.genotype import Genotype
+from nanonas.space import SearchSpace, Task
+from nanonas.trial import Fidelity
+
+
+@EVALUATORS.register("synthetic")
+class Synthetic(Evaluator):
+    """A smooth score of the choices."""
+
+    class Config(ComponentConfig):
+        name: Literal["synthetic"] = "synthetic"
+
+    metrics = ("val_accuracy", "params", "macs")
+    task = Task(3, 32, 32, 10)
+
+    def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
+        pass
+
+    @property
+    def fidelity(self) -> Fidelity:
+        return {"epochs": 1}
+
+    def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
+        total = sum(
+            math.sin(7 * i + 3 * choice.options.index(value))
+            for i, (choice, value) in enumerate(zip(space.choices, genotype.values, strict=True))
+        )
+        return {"val_accuracy": 1 / (1 + math.exp(-total / 4)), **space.measure(genotype, self.task)}
+
+
+from common import Record  # noqa: E402  # the registry is asked once, when a spec is first read
+
+RECORD = Record("journal")
+
+
+def searched(run: Path, trials: int) -> None:
+    from nanonas import load_spec, search
+
+    sets = [
+        "strategy={name: random}",
+        "evaluator={name: synthetic}",
+        "executor={name: inline, lookahead: 1}",
+        f"budget={{trials: {trials}}}",
+        "constraints={}",
+    ]
+    for _ in search(load_spec("cifar10-evo", sets), run):
+        pass
+
+
+def opened(run: Path, trials: int) -> None:
+    from nanonas.results import read_trials
+    from nanonas.run_directory import run_spec
+    from nanonas.spaces import SPACES
+
+    spec = run_spec(run)
+    assert len(read_trials(run, SPACES[spec.space.name](spec.space))) == trials
+
+
+def compared(run: Path, trials: int) -> None:
+    from nanonas import compare
+
+    assert compare([run])["groups"]
+
+
+WORK = {"torch": lambda run, trials: None, "open": opened, "resume": searched, "compare": compared}
+
+
+def inside(what: str, run: Path, trials: int) -> None:
+    import torch  # noqa: F401
+
+    start = time.perf_counter()
+    WORK[what](run, trials)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+
+
+def measured(what: str, run: Path, trials: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--inside", what, "--run", str(run), "--trials", str(trials)]
+    found: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--inside", choices=WORK, help=argparse.SUPPRESS)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside:
+        inside(arguments.inside, arguments.run, arguments.trials)
+        return
+    if not RECORD.has(trials=arguments.trials):
+        with tempfile.TemporaryDirectory() as folder:
+            run = Path(folder) / "run"
+            searched(run, arguments.trials)
+            row: dict[str, Any] = {"trials": arguments.trials, "bytes": (run / "trials.jsonl").stat().st_size}
+            plain = measured("torch", run, arguments.trials)["bytes"]
+            for what in ("open", "resume", "compare"):
+                found = measured(what, run, arguments.trials)
+                row |= {f"{what}_seconds": round(found["seconds"], 2), f"{what}_bytes": int(found["bytes"] - plain)}
+            RECORD.append(row)
+    for row in RECORD.rows():
+        for what in ("open", "resume", "compare"):
+            megabytes = row[f"{what}_bytes"] / 1e6
+            print(f"{row['trials']:,} trials, {what}: {row[f'{what}_seconds']} s, {megabytes:.0f} MB above torch")
+
+
+if __name__ == "__main__":
+    main()
