@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def speed() -> None:
 def node() -> None:
     if RECORD.has(what="node"):
         return
-    import ray
+    ray: Any = import_module("ray")
     from ray.cluster_utils import Cluster
 
     sets = [
@@ -165,7 +166,7 @@ def node() -> None:
         f"evaluator.epochs={EPOCHS // 4}",
     ]
     expected = digest(trials_of([*sets, "executor.name=inline"]))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = cluster.add_node(num_cpus=1)
     ray.init(cluster.address, log_to_driver=False)
     spec = load_spec("digits-evo", [*SMALL, *sets, "executor.name=ray", "executor.workers=2"])

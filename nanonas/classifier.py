@@ -17,7 +17,7 @@ from .config import ComponentConfig
 from .data import DataConfig, Dataset
 from .errors import RunError, SpecError
 from .genotype import Genotype
-from .run_directory import existing_run, write_bytes, write_json
+from .run_directory import existing_run, read_bytes, write_bytes, write_json
 from .space import SearchSpace, Task
 from .spaces import SPACES
 
@@ -129,7 +129,7 @@ def load_model(run: Path | str) -> Classifier:
     if not (run / "model.safetensors").exists() or not (run / "model.json").exists():
         raise RunError(f"{run} has no trained model yet; run: nanonas train {run}")
     try:
-        card = Card.model_validate_json((run / "model.json").read_bytes())
+        card = Card.model_validate_json(read_bytes(run / "model.json"))
         space, genotype = _meaning(card)
         params = space.measure(genotype, card.task)["params"]
     except (ValidationError, SpecError) as error:

@@ -10,7 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from .errors import RunError
+from .run_directory import read_bytes
 from .trial import Line, Trial, line_of
+
+MAX_BYTES = 2_000_000_000  # some four million trials
 
 
 class Journal:
@@ -18,7 +21,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        data = path.read_bytes() if path.exists() else b""
+        data = read_bytes(path, MAX_BYTES) if path.exists() else b""
         self._end = data.rfind(b"\n") + 1  # what follows the last newline was never finished
         self.lines = self._parsed(data[: self._end])
 

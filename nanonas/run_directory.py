@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from .spec import Spec, differences, load_spec
 Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""
 SCHEMA_VERSION = 1
+MAX_DOCUMENT = 64_000_000  # bytes of a JSON file
 BEGINNINGS = ("environment.json",)  # what a run killed in its first moment may have
 
 
@@ -30,10 +32,28 @@ def run_spec(run: Path) -> Spec:
 
 def check_target(run: Path) -> None:
     """Raises RunError when a path holds something that is no run."""
-    if run.is_dir() and all(path.name.startswith(".") or path.name in BEGINNINGS for path in run.iterdir()):
-        return
-    if run.exists() and not (run / "spec.yaml").is_file():
+    begun = run.is_dir() and all(path.name.startswith(".") or path.name in BEGINNINGS for path in run.iterdir())
+    if run.exists() and not begun and not (run / "spec.yaml").is_file():
         raise RunError(f"{run} exists and is not a run directory (it has no spec.yaml); choose another --out")
+    check_contents(run)
+
+
+def check_contents(run: Path) -> None:
+    """Raises RunError when a run directory holds anything but files and folders.
+
+    It may come from a stranger: a link would lead reads and writes out of it, a pipe or a device would never end.
+    """
+    for folder, folders, files in os.walk(run):
+        for name in [*folders, *files]:
+            path = Path(folder) / name
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # a running search has renamed it
+                continue
+            if stat.S_ISLNK(mode):
+                raise RunError(f"{path} is a symbolic link, which may lead anywhere; put a copy of the file there")
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise RunError(f"{path} is neither a file nor a folder; delete it")
 
 
 def begin(run: Path, spec: Spec, source: Source, say: Callable[[str], None]) -> None:
@@ -92,10 +112,18 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:
+    """Raises RunError, before anything is read, when a file is larger than any that is written here."""
+    size = path.stat().st_size
+    if size > limit:
+        raise RunError(f"{path} is damaged: {size:,} bytes, and no such file is larger than {limit:,}")
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Raises RunError when the file is missing or is no JSON object."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_bytes(path))
     except FileNotFoundError:
         raise RunError(f"{path} is missing") from None
     except (ValueError, RecursionError) as error:
@@ -116,6 +144,7 @@ def existing_run(run: Path) -> Path:
         raise RunError(f"{run} does not exist; a run is made by: nanonas search --preset digits-evo --out {run}")
     if not run.is_dir() or not (run / "spec.yaml").is_file():
         raise RunError(f"{run} is not a run directory (it has no spec.yaml); name one that nanonas search has made")
+    check_contents(run)
     return run
 
 

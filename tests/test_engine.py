@@ -313,3 +313,33 @@ def test_read_trials_gives_what_was_searched(tmp_path: Path) -> None:
     spec = make_spec("evolution", budget={"trials": 9})
     trials = list(search(spec, tmp_path / "run"))
     assert outcomes(read_trials(tmp_path / "run", SPACES["nano"](spec.space))) == outcomes(trials)
+
+
+def test_a_run_directory_cannot_lead_out_of_itself(tmp_path: Path) -> None:
+    spec = make_spec("random", budget={"trials": 3})
+    run_all(spec, tmp_path / "run")
+    outside = tmp_path / "precious"
+    outside.write_text("mine")
+    for name in (".lock", "log.txt", "trials.jsonl", "search.json", "exports"):
+        link = tmp_path / "run" / name
+        kept = link.read_bytes() if link.exists() else None
+        link.unlink(missing_ok=True)
+        link.symlink_to(outside)
+        with pytest.raises(RunError, match=f"{name} is a symbolic link"):
+            run_all(spec, tmp_path / "run")
+        link.unlink()
+        if kept is not None:
+            link.write_bytes(kept)
+    os.mkfifo(tmp_path / "run" / "train.json")
+    with pytest.raises(RunError, match="is neither a file nor a folder"):
+        run_all(spec, tmp_path / "run")
+    assert outside.read_text() == "mine"
+
+
+def test_files_of_absurd_size_are_refused_unread(tmp_path: Path) -> None:
+    spec = make_spec("random", budget={"trials": 3})
+    run_all(spec, tmp_path / "run")
+    with (tmp_path / "run" / "trials.jsonl").open("ab") as file:
+        file.truncate(10**12)  # sparse
+    with pytest.raises(RunError, match="1,000,000,000,000 bytes, and no such file is larger"):
+        run_all(spec, tmp_path / "run")
