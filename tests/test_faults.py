@@ -1,0 +1,35 @@
+"""A few of each kind of the drills in benchmarks/faults.py and of the inputs in benchmarks/fuzz.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "SIGKILL of one worker",
+        "SIGINT twice",
+        "out of memory",
+        "an operation that never returns",
+        "a torn last line",
+        "a line of garbage in the middle",
+        "a second search on the directory",
+    ],
+)
+def test_a_broken_search_loses_nothing(fault: str) -> None:
+    command = [sys.executable, str(BENCHMARKS / "faults.py"), "--no-record", "--times", "1", "--only", fault]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["spec", "genotype", "journal", "results"])
+def test_malformed_input_is_refused_or_read(kind: str) -> None:
+    command = [sys.executable, str(BENCHMARKS / "fuzz.py"), "--only", kind, "--count", "100"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", 0 treated wrongly" in done.stdout
