@@ -95,7 +95,7 @@ def swapped(data: bytes, rng: random.Random) -> bytes:
 
     walk(document)
     container, key = rng.choice(places)
-    strange = [
+    strange: list[Any] = [
         None,
         True,
         -1,

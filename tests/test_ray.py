@@ -20,5 +20,5 @@ def test_the_trials_on_a_cluster_are_those_here(tmp_path: Path) -> None:
 
 def test_what_needs_the_run_directory_is_refused(tmp_path: Path) -> None:
     sets = ["strategy={name: darts}", "evaluator={name: supernet, epochs: 2}", "executor={name: ray, lookahead: 1}"]
-    with pytest.raises(SpecError, match="use executor.name=inline"):
+    with pytest.raises(SpecError, match=r"use executor\.name=inline"):
         list(search(load_spec("digits-evo", sets), tmp_path / "run"))
