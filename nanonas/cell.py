@@ -1,6 +1,7 @@
 """The cell that `nano` and `nasbench201` share: 4 nodes, 6 edges, a node is the sum of the edges into it."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from .graph import GraphBuilder, Sum, add
 from .operations import OPERATIONS
@@ -11,7 +12,7 @@ EDGES = [(source, node) for node in range(1, NODES) for source in range(node)]  
 
 def rows(edges: Sequence[str]) -> list[list[str]]:
     """The operations into node 1, 2 and 3."""
-    return [[op for (_, target), op in zip(EDGES, edges, strict=True) if target == node] for node in range(1, NODES)]
+    return [list(edges[node * (node - 1) // 2 : node * (node + 1) // 2]) for node in range(1, NODES)]
 
 
 def flow(builder: GraphBuilder, edges: Sequence[str], value: Sum, name: Callable[[str], str] = str) -> Sum:
@@ -28,7 +29,12 @@ def _edge(builder: GraphBuilder, name: str, value: Sum) -> Sum:
 
 
 def graph_builder() -> GraphBuilder:
-    return GraphBuilder(is_free=lambda name: OPERATIONS[name].is_free)
+    return GraphBuilder(is_free=_is_free)
+
+
+@lru_cache(maxsize=1024)
+def _is_free(name: str) -> bool:
+    return OPERATIONS[name].is_free
 
 
 def live_edges(edges: Sequence[str], name: Callable[[str], str] = str) -> dict[tuple[int, int], str]:

@@ -16,10 +16,13 @@ INPUT: Sum = ((0, 1),)
 
 def add(values: Iterable[Sum]) -> Sum:
     """The sum of values; unordered, keeping multiplicity (x + x is 2x)."""
-    total: Counter[int] = Counter()
-    for value in values:
+    there = [value for value in values if value]
+    if len(there) < 2:
+        return there[0] if there else ()
+    total: dict[int, int] = {}
+    for value in there:
         for node, times in value:
-            total[node] += times
+            total[node] = total.get(node, 0) + times
     return tuple(sorted(total.items()))
 
 
@@ -104,14 +107,18 @@ class GraphBuilder:
                 live.add(node)
                 stack.extend(source for source, _ in self._nodes[node - 1][1])
         nodes = {node: self._nodes[node - 1] for node in sorted(live)}
-        return min((_ordered(nodes, output, order) for order in _orders(nodes, output)), key=str)
+        ordered = [_ordered(nodes, output, order) for order in _orders(nodes, output)]
+        return ordered[0] if len(ordered) == 1 else min(ordered, key=str)
 
 
 def _ordered(nodes: dict[int, tuple[str, Sum]], output: Sum, order: list[int]) -> Graph:
     place = {0: 0, **{node: i for i, node in enumerate(order, 1)}}
 
     def renamed(value: Sum) -> Sum:
-        return tuple(sorted((place[node], times) for node, times in value))
+        if len(value) == 1:
+            ((node, times),) = value
+            return ((place[node], times),)
+        return tuple(sorted([(place[node], times) for node, times in value]))
 
     return Graph(tuple((nodes[node][0], renamed(nodes[node][1])) for node in order), renamed(output))
 
@@ -122,18 +129,21 @@ def _orders(nodes: dict[int, tuple[str, Sum]], output: Sum) -> Iterator[list[int
     A colour is what can be said of a node without its name. Where colours leave a tie, each of the tied nodes is
     tried first; nodes that can be swapped without changing the graph (twins) need no trying.
     """
-    depth = {0: 0}
+    depth, leaves = {0: 0}, dict(output)
     for node, (_, value) in nodes.items():  # ascending names are topological
-        depth[node] = 1 + max(depth[source] for source, _ in value)
+        depth[node] = 1 + max([depth[source] for source, _ in value])
+    start = {node: (depth[node], operation, leaves.get(node, 0)) for node, (operation, _) in nodes.items()}
+    if len(set(start.values())) == len(start):
+        yield sorted(start, key=start.__getitem__)
+        return
     users: dict[int, list[tuple[int, int]]] = {node: [] for node in nodes}
     for node, (_, value) in nodes.items():
         for source, times in value:
             if source:
                 users[source].append((node, times))
-    leaves = dict(output)
 
     def refined(colour: dict[int, int]) -> dict[int, int]:
-        while True:
+        while len(set(colour.values())) < len(colour):
             signature = {
                 node: (
                     colour[node],
@@ -146,6 +156,7 @@ def _orders(nodes: dict[int, tuple[str, Sum]], output: Sum) -> Iterator[list[int
             if len(set(finer.values())) == len(set(colour.values())) - 1:  # -1: the input has a colour of its own
                 return colour
             colour = {0: -1, **finer}
+        return colour
 
     def leafs(colour: dict[int, int]) -> Iterator[list[int]]:
         colour = refined(colour)
@@ -161,7 +172,6 @@ def _orders(nodes: dict[int, tuple[str, Sum]], output: Sum) -> Iterator[list[int
             # doubled colours leave room to put one node before its equals
             yield from leafs({node: 2 * c - (node == first) for node, c in colour.items()})
 
-    start = {node: (depth[node], operation, leaves.get(node, 0)) for node, (operation, _) in nodes.items()}
     yield from leafs({0: -1, **_ranks(start)})
 
 
