@@ -27,6 +27,7 @@ from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, trial_of
 KNOWN, INFEASIBLE = "were known already", "did not meet them"
 MANY_REPEATS = 200  # proposals in a row that are known already, before the strategy is asked for a stranger
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
+VERIFIED = 200  # trials at the end of a journal that are proposed again, to see that this version would propose them
 MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, before a search gives up
 
 
@@ -85,6 +86,9 @@ def search(
         raise SpecError(f"no architecture was found: {loop.stopped}; loosen the constraints")
 
 
+Identity = tuple[int | float | str, ...]
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A trial under way: what was proposed, how many repeats came before it, and its evaluation or its old line."""
@@ -99,7 +103,8 @@ class _Loop:
     """Asks, runs, records and tells, in an order that does not depend on who finishes first.
 
     Trial i is proposed once exactly the trials 0 … i − lookahead were told, with random numbers from (seed, i).
-    Lines of the journal take the place of evaluations, so that resuming is replaying.
+    Lines of the journal take the place of evaluations, so that resuming is replaying. All that a strategy knows, it
+    was told, and all that the engine knows is in the lines: only the last of them are proposed again.
     """
 
     def __init__(
@@ -116,13 +121,17 @@ class _Loop:
         self.repeats = 0
         self.stopped = ""  # why, when it was not the budget
         self.failures = Failures(problem.space)
-        self._known: set[tuple[str, str]] = set()  # what was proposed, by `_identity`
-        self._failed: set[tuple[str, str]] = set()  # of those, what is not proposed again, even where repeats count
+        self._known: set[Identity] = set()  # what was proposed
+        self._failed: set[Identity] = set()  # of those, what is not proposed again, even where repeats count
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._began = time.monotonic()
 
     def __iter__(self) -> Iterator[Trial]:
         pending: deque[_Asked] = deque()
+        for line in self.journal.lines[:-VERIFIED]:
+            pending.append(self._believed(line))
+            if len(pending) == self.spec.executor.lookahead:
+                yield self._told(pending.popleft())
         while True:
             while len(pending) < self.spec.executor.lookahead and self._may_ask(len(self.trials) + len(pending)):
                 asked = self._ask(len(self.trials) + len(pending))
@@ -131,14 +140,7 @@ class _Loop:
                 pending.append(asked)
             if not pending:
                 return
-            trial = self._finish(len(self.trials), pending.popleft())
-            self.trials.append(trial)
-            self.strategy.tell(trial)
-            if not trial.ok:
-                self._failed.add(self._identity(trial))
-            if not trial.replayed:
-                self.failures.tell(trial)
-            yield trial
+            yield self._told(pending.popleft())
 
     def _may_ask(self, trial: int) -> bool:
         budget = self.spec.budget
@@ -151,6 +153,16 @@ class _Loop:
 
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._began
+
+    def _believed(self, line: Line) -> _Asked:
+        try:
+            genotype = self.problem.space.parse(line.genotype)
+        except SpecError as error:
+            raise RunError(f"{self.journal.path}:{line.trial + 1}: {error}") from None
+        proposal = Proposal(genotype, line.fidelity, line.parent)
+        self._known.add(self._identity(proposal, line.seed))
+        self.repeats += line.repeats
+        return _Asked(proposal, line.repeats, line.seed, line)
 
     def _ask(self, trial: int) -> _Asked | None:
         """Starts on a proposal that is new, connected and within the constraints; None when there is none left."""
@@ -172,9 +184,8 @@ class _Loop:
                 continue
             self._known.add(self._identity(proposal))
             self.repeats += refused[KNOWN]
+            seed = self._seed(proposal)
             proposal = Proposal(proposal.genotype, self._fidelity(proposal), proposal.parent)
-            key = self.problem.space.canonical(proposal.genotype)
-            seed = training_seed(self.spec.seed, key, fidelity_key(proposal.fidelity))
             return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
         self.repeats += refused[KNOWN]
         scarce = refused[INFEASIBLE] >= MAX_INFEASIBLE
@@ -190,11 +201,15 @@ class _Loop:
             return INFEASIBLE
         return KNOWN if self._identity(proposal) in self._known else ""
 
-    def _identity(self, proposal: Proposal | Trial) -> tuple[str, str]:
-        """What a proposal is known by: its key, or its text where repeats count, and its fidelity."""
-        genotype = proposal.genotype
-        name = str(genotype) if self.strategy.config.repeats else self.problem.key(genotype)
-        return name, fidelity_key(self._fidelity(proposal))
+    def _identity(self, proposal: Proposal | Trial, seed: int | None = None) -> Identity:
+        """What a proposal is known by: its seed, which stands for key and fidelity, or its text where repeats count."""
+        if self.strategy.config.repeats:
+            return str(proposal.genotype), fidelity_key(self._fidelity(proposal))
+        return self._seed(proposal) if seed is None else seed, *self.problem.told_apart(proposal.genotype)
+
+    def _seed(self, proposal: Proposal | Trial) -> int:
+        key = self.problem.space.canonical(proposal.genotype)
+        return training_seed(self.spec.seed, key, fidelity_key(self._fidelity(proposal)))
 
     def _fidelity(self, proposal: Proposal | Trial) -> Fidelity:
         return dict(self.problem.fidelity) | dict(proposal.fidelity)
@@ -210,10 +225,20 @@ class _Loop:
             )
         return line
 
+    def _told(self, asked: _Asked) -> Trial:
+        trial = self._finish(len(self.trials), asked)
+        self.trials.append(trial)
+        self.strategy.tell(trial)
+        if not trial.ok:
+            self._failed.add(self._identity(trial, trial.seed))
+        if not trial.replayed:
+            self.failures.tell(trial)
+        return trial
+
     def _finish(self, number: int, asked: _Asked) -> Trial:
         proposal, repeats = asked.proposal, asked.repeats
         if isinstance(asked.work, Line):
-            return trial_of(asked.work, proposal.genotype, repeats)
+            return trial_of(asked.work, proposal.genotype)
         outcome: Outcome = asked.work.result()
         status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
         elapsed = round(self._elapsed(), 3)

@@ -41,11 +41,11 @@ class Problem:
     def measure(self, genotype: Genotype) -> Mapping[str, float]:
         return self.space.measure(genotype, self.task)
 
-    def key(self, genotype: Genotype) -> str:
-        """Equal for what is one architecture to a search: the same network, and the same in measured objectives."""
+    def told_apart(self, genotype: Genotype) -> tuple[float, ...]:
+        """What tells architectures of one canonical key apart: the objectives that the space measures."""
         named = [name for name in self.objectives if name in self.space.measures]
         measured = self.measure(genotype) if named else {}
-        return " ".join([self.space.canonical(genotype), *(str(measured[name]) for name in named)])
+        return tuple(measured[name] for name in named)
 
     def is_feasible(self, genotype: Genotype) -> bool:
         if self.connected and not self.space.is_connected(genotype):

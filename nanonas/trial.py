@@ -40,7 +40,7 @@ class Trial:
         metrics: empty when failed.
         seed: of the training; derived from (search seed, canonical key, fidelity).
         elapsed: seconds of search until its end, summed over restarts.
-        repeats: how many proposals before this one were of architectures known already (not in the journal).
+        repeats: how many proposals before this one were of architectures known already; in the journal when not 0.
         replayed: whether it was read from the journal instead of evaluated just now.
     """
 
@@ -53,7 +53,7 @@ class Trial:
     error: str | None
     seed: int
     elapsed: float
-    repeats: int = field(default=0, compare=False)
+    repeats: int = 0
     replayed: bool = field(default=False, compare=False)
 
     @property
@@ -84,16 +84,17 @@ class Line(BaseModel):
     error: str | None
     seed: int
     elapsed: Annotated[float, Field(ge=0)]
+    repeats: Annotated[int, Field(ge=0)] = 0
 
 
-def trial_of(line: Line, genotype: Genotype, repeats: int = 0) -> Trial:
+def trial_of(line: Line, genotype: Genotype) -> Trial:
     """The trial that a line of the journal tells of."""
-    told = (line.status, line.metrics, line.error, line.seed, line.elapsed)
-    return Trial(line.trial, genotype, line.fidelity, line.parent, *told, repeats=repeats, replayed=True)
+    told = (line.status, line.metrics, line.error, line.seed, line.elapsed, line.repeats)
+    return Trial(line.trial, genotype, line.fidelity, line.parent, *told, replayed=True)
 
 
 def line_of(trial: Trial) -> dict[str, Any]:
-    return {
+    line = {
         "trial": trial.trial,
         "genotype": str(trial.genotype),
         "fidelity": dict(trial.fidelity),
@@ -104,3 +105,4 @@ def line_of(trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "elapsed": trial.elapsed,
     }
+    return line | ({"repeats": trial.repeats} if trial.repeats else {})

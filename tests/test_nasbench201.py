@@ -174,9 +174,9 @@ def test_equal_networks_written_with_more_params_differ_where_params_are_an_obje
     assert SPACE.canonical(lean) == SPACE.canonical(fat)
     objectives: Objectives = {"val_accuracy": "maximize"}
     single = Problem(SPACE, TASK, objectives, {}, {})
-    assert single.key(lean) == single.key(fat)
+    assert single.told_apart(lean) == single.told_apart(fat)
     both = Problem(SPACE, TASK, {**objectives, "params": "minimize"}, {}, {})
-    assert both.key(lean) != both.key(fat)
+    assert both.told_apart(lean) != both.told_apart(fat)
 
 
 def test_it_is_registered() -> None:
