@@ -31,7 +31,8 @@ class Failures:
     def _common(self, failed: Sequence[Trial]) -> str:
         """The most frequent reason, and the options that all failed trials chose and no other trial."""
         (reason, count), *_ = Counter(trial.reason for trial in failed).most_common()
-        told = f"{'all' if count == len(failed) else f'{count} of them'} with {reason!r}"
+        many = "all" if count == len(failed) else f"{count} of them" if count > 1 else "for example"
+        told = f"{many} with {reason!r}"
         spared = [set(self._chosen(trial)) for trial in self._latest if trial.ok]
         shared = [
             option
