@@ -73,6 +73,48 @@ def test_a_resumed_search_equals_a_straight_one(name: str, stop: int, tmp_path: 
     assert outcomes(list(search(make_spec(name), tmp_path / "resumed"))) == straight
 
 
+@pytest.mark.parametrize("lookahead", [1, 4])
+def test_a_long_journal_is_told_and_only_its_end_proposed_again(
+    name: str, lookahead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = override_spec(make_spec(name), [f"executor.lookahead={lookahead}"])
+    straight = list(search(spec, tmp_path / "straight"))
+    begun = search(spec, tmp_path / "resumed")
+    for _ in range(TRIALS - 5):
+        next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
+    resumed = list(search(spec, tmp_path / "resumed"))
+    assert outcomes(resumed) == outcomes(straight)
+    assert [trial.repeats for trial in resumed] == [trial.repeats for trial in straight]
+    cached = [json.loads((tmp_path / run / "search.json").read_text())["cached"] for run in ("straight", "resumed")]
+    assert cached[0] == cached[1]
+
+
+def test_where_repeats_count_a_long_journal_is_resumed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = override_spec(make_spec("evolution", space={"name": "nasbench201"}), ["strategy.repeats=true"])
+    straight = outcomes(list(search(spec, tmp_path / "straight")))
+    begun = search(spec, tmp_path / "resumed")
+    for _ in range(TRIALS - 5):
+        next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
+    assert outcomes(list(search(spec, tmp_path / "resumed"))) == straight
+
+
+def test_a_genotype_of_no_space_far_up_in_a_journal_is_refused_by_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
+    list(search(make_spec("random"), tmp_path / "run"))
+    journal = tmp_path / "run" / "trials.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    lines[4] = json.dumps(json.loads(lines[4]) | {"genotype": "w16/nothing"}) + "\n"
+    journal.write_text("".join(lines))
+    with pytest.raises(RunError, match=r"trials\.jsonl:5: genotype 'w16/nothing'"):
+        list(search(make_spec("random"), tmp_path / "run"))
+
+
 def test_failed_trials_are_survived(name: str, tmp_path: Path) -> None:
     spec = make_spec(name, evaluator={"name": "fake", "fail_share": 0.25})
     trials = list(search(spec, tmp_path / "run"))
