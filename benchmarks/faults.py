@@ -13,7 +13,6 @@ a row a drill, and skips what is there. Faults that need mounts need root.
 
 import argparse
 import json
-import math
 import os
 import random
 import resource
@@ -27,6 +26,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+
+from synthetic import accuracy
 
 from nanonas.config import ComponentConfig
 from nanonas.errors import EvaluationError
@@ -61,11 +62,7 @@ class Drill(Evaluator):
         time.sleep(SECONDS)
         if self.fault and seed % 8 == 0:
             self._fail()
-        total = sum(
-            math.sin(7 * i + 3 * choice.options.index(value))
-            for i, (choice, value) in enumerate(zip(space.choices, genotype.values, strict=True))
-        )
-        return {"val_accuracy": 1 / (1 + math.exp(-total / 4)), **space.measure(genotype, self.task)}
+        return {"val_accuracy": accuracy(space, genotype), **space.measure(genotype, self.task)}
 
     def _fail(self) -> None:
         if self.fault == "nan":

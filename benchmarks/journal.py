@@ -9,49 +9,16 @@ benchmarks/results/journal.json.
 
 import argparse
 import json
-import math
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from nanonas.config import ComponentConfig
-from nanonas.evaluators import EVALUATORS, Evaluator, Say
-from nanonas.genotype import Genotype
-from nanonas.space import SearchSpace, Task
-from nanonas.trial import Fidelity
-
-
-@EVALUATORS.register("synthetic")
-class Synthetic(Evaluator):
-    """A smooth score of the choices."""
-
-    class Config(ComponentConfig):
-        name: Literal["synthetic"] = "synthetic"
-
-    metrics = ("val_accuracy", "params", "macs")
-    task = Task(3, 32, 32, 10)
-
-    def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
-        pass
-
-    @property
-    def fidelity(self) -> Fidelity:
-        return {"epochs": 1}
-
-    def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
-        total = sum(
-            math.sin(7 * i + 3 * choice.options.index(value))
-            for i, (choice, value) in enumerate(zip(space.choices, genotype.values, strict=True))
-        )
-        return {"val_accuracy": 1 / (1 + math.exp(-total / 4)), **space.measure(genotype, self.task)}
-
-
-from common import Record  # noqa: E402  # the registry is asked once, when a spec is first read
+import synthetic  # noqa: F401
+from common import Record
 
 RECORD = Record("journal")
 

@@ -11,47 +11,17 @@ train. Prints a table, and appends to benchmarks/results/lookahead.json.
 
 import argparse
 import heapq
-import math
 import random
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from nanonas.config import ComponentConfig
-from nanonas.evaluators import EVALUATORS, Evaluator, Say
+import synthetic  # noqa: F401
+
 from nanonas.executors import EXECUTORS, Executor, ExecutorConfig, Job, Outcome, Pending
-from nanonas.genotype import Genotype
-from nanonas.space import SearchSpace, Task
-from nanonas.trial import Fidelity
 
 WORKERS, TRIALS, SPREAD = 1_000, 30_000, 0.5
 LOOKAHEADS = (1_000, 1_100, 1_250, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 6_000, 10_000)
-
-
-@EVALUATORS.register("synthetic")
-class Synthetic(Evaluator):
-    """A smooth score of the choices."""
-
-    class Config(ComponentConfig):
-        name: Literal["synthetic"] = "synthetic"
-
-    metrics = ("val_accuracy",)
-    task = Task(3, 32, 32, 10)
-
-    def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
-        pass
-
-    @property
-    def fidelity(self) -> Fidelity:
-        return {"epochs": 1}
-
-    def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
-        total = sum(
-            math.sin(7 * i + 3 * choice.options.index(value))
-            for i, (choice, value) in enumerate(zip(space.choices, genotype.values, strict=True))
-        )
-        return {"val_accuracy": 1 / (1 + math.exp(-total / 4))}
 
 
 @EXECUTORS.register("simulated")

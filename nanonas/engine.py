@@ -182,9 +182,9 @@ class _Loop:
             if reason == INFEASIBLE or (reason == KNOWN and not again):
                 refused[reason] += 1
                 continue
-            self._known.add(self._identity(proposal))
-            self.repeats += refused[KNOWN]
             seed = self._seed(proposal)
+            self._known.add(self._identity(proposal, seed))
+            self.repeats += refused[KNOWN]
             proposal = Proposal(proposal.genotype, self._fidelity(proposal), proposal.parent)
             return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
         self.repeats += refused[KNOWN]
