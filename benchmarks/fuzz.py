@@ -6,7 +6,7 @@
 
 Each input is a valid one with bytes, tokens or lines changed, drawn from its number. It passes when it is read without
 complaint or refused by a NanonasError; anything else is printed with its number, as is whatever takes longer than 10
-seconds, and any file that is made or changed outside the run directory.
+seconds, and any file that is made or changed outside the run directory. Appends to benchmarks/results/fuzz.json.
 """
 
 import argparse
@@ -20,18 +20,23 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from common import Record
 
 from nanonas import compare, load_spec, search, train
 from nanonas.errors import NanonasError
 from nanonas.results import read_trials
 from nanonas.spaces import SPACES
 
+RECORD = Record("fuzz")
 SECONDS, MEMORY, BATCH = 10, 4_000_000_000, 25
 SMALL = ["space.widths=[8]", "space.cells=[1]", "strategy.population_size=4", "strategy.sample_size=2"]
 SETS = [*SMALL, "budget.trials=6", "executor.name=inline", "evaluator.epochs=1", "train.epochs=1"]
@@ -263,23 +268,20 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(list(rounds("models", arguments.first, arguments.count, arguments.child))))
         return
-    wrong = total = refused = 0
+    bad = 0
     with tempfile.TemporaryDirectory() as folder:
         run = template(Path(folder), exports=bool(arguments.models))
         for name in ["models"] if arguments.models else arguments.only or READERS:
-            found = (
-                children(arguments.first, arguments.models, run)
-                if arguments.models
-                else rounds(name, arguments.first, arguments.count, run)
-            )
-            for number, text in found:
-                total += 1
-                refused += text == REFUSED
+            count = arguments.models or arguments.count
+            ways = Counter({"read": 0, "refused": 0, "wrong": 0})
+            for number, text in (children if arguments.models else partial(rounds, name))(arguments.first, count, run):
+                ways["refused" if text == REFUSED else "wrong" if text else "read"] += 1
                 if text not in ("", REFUSED):
-                    wrong += 1
-                    print(f"{name} {number}: {text}")
-    print(f"{total:,} inputs: {refused:,} refused, {total - refused - wrong:,} read, {wrong} treated wrongly")
-    sys.exit(wrong > 0)
+                    print(f"{name} {number}: {text}", flush=True)
+            print(f"{name}: {ways.total():,} inputs, {', '.join(f'{n:,} {way}' for way, n in ways.items())}", flush=True)
+            RECORD.append({"kind": name, "first": arguments.first, "count": count, **ways})
+            bad += ways["wrong"]
+    sys.exit(bad > 0)
 
 
 if __name__ == "__main__":
