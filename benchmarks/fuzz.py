@@ -278,7 +278,8 @@ def main() -> None:
                 ways["refused" if text == REFUSED else "wrong" if text else "read"] += 1
                 if text not in ("", REFUSED):
                     print(f"{name} {number}: {text}", flush=True)
-            print(f"{name}: {ways.total():,} inputs, {', '.join(f'{n:,} {way}' for way, n in ways.items())}", flush=True)
+            found = ", ".join(f"{number:,} {way}" for way, number in ways.items())
+            print(f"{name}: {ways.total():,} inputs, {found}", flush=True)
             RECORD.append({"kind": name, "first": arguments.first, "count": count, **ways})
             bad += ways["wrong"]
     sys.exit(bad > 0)
