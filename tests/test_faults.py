@@ -32,4 +32,4 @@ def test_malformed_input_is_refused_or_read(kind: str) -> None:
     command = [sys.executable, str(BENCHMARKS / "fuzz.py"), "--only", kind, "--count", "100"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ", 0 treated wrongly" in done.stdout
+    assert ", 0 wrong" in done.stdout
