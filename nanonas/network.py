@@ -112,6 +112,19 @@ class SumModule(nn.Module):
         return total
 
 
+class SqueezeExcitationModule(nn.Module):
+    """(N, C, H, W) → (N, C, H, W): each channel times a weight from 0 to 1."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, hidden)
+        self.excite = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights: Tensor = self.excite(self.squeeze(x.mean(dim=(2, 3))).relu()).sigmoid()  # (N, C)
+        return x * weights[:, :, None, None]
+
+
 def _flow(edges: Sequence[tuple[int, int]], x: Tensor, apply: Callable[[int, Tensor], Tensor]) -> Tensor:
     """The last node of a cell whose first is x: each node is the sum of its edges, which are sorted by target."""
     nodes = [x]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+STEM_PIXELS = 64
+
+
 class Layer(Protocol):
     """One torch module, known by formula before it is built."""
 
@@ -115,6 +118,50 @@ class Linear:
         return nn.Linear(self.c_in, self.c_out)
 
 
+@dataclass(frozen=True)
+class Branches:
+    """The sum of what each branch makes of one input; an empty branch is the input itself (He et al. 2016).
+
+    A branch that reduces does so in its first layer.
+    """
+
+    branches: tuple[tuple[Layer, ...], ...]
+    stride: int = 1
+
+    @property
+    def params(self) -> int:
+        return sum(map(params, self.branches))
+
+    def macs(self, pixels: int) -> int:
+        return sum(layer.macs(pixels) for branch in self.branches for layer in branch)
+
+    def build(self) -> "nn.Module":
+        from .network import SumModule
+
+        return SumModule([build(branch) for branch in self.branches])
+
+
+@dataclass(frozen=True)
+class SqueezeExcitation:
+    """Channels weighted by what the whole image shows (Hu et al. 2018, arXiv:1709.01507)."""
+
+    channels: int
+    hidden: int
+    stride: int = 1
+
+    @property
+    def params(self) -> int:
+        return (self.channels + 1) * self.hidden + (self.hidden + 1) * self.channels
+
+    def macs(self, pixels: int) -> int:
+        return 2 * self.channels * self.hidden
+
+    def build(self) -> "nn.Module":
+        from .network import SqueezeExcitationModule
+
+        return SqueezeExcitationModule(self.channels, self.hidden)
+
+
 def relu() -> Layer:
     def module() -> "nn.Module":
         from torch import nn
@@ -152,6 +199,26 @@ def halve() -> Layer:
         return nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
 
     return Free(module, stride=2)
+
+
+def halve_by_maximum() -> Layer:
+    """2×2 maxima; an odd last row or column is taken by itself."""
+
+    def module() -> "nn.Module":
+        from torch import nn
+
+        return nn.MaxPool2d(2, ceil_mode=True)
+
+    return Free(module, stride=2)
+
+
+def stem(channels: int, side: int, width: int) -> list[Layer]:
+    """What a network begins with, up to a batch norm: images with a side over 64 pixels are halved until it is not."""
+    stride = 2 if side > STEM_PIXELS else 1
+    layers: list[Layer] = [Conv(channels, width, 3, stride), BatchNorm(width)]
+    while (side := -(-side // stride)) > STEM_PIXELS:
+        layers += [relu(), Conv(width, width, 3, stride), BatchNorm(width)]
+    return layers
 
 
 def params(layers: Sequence[Layer]) -> int:

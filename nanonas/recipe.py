@@ -1,7 +1,7 @@
 """Recipe: how a network is trained, in the search and at the end."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,12 @@ class Recipe(Config):
     translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125
     flip: Annotated[bool, Field(description="mirror half of the images, unless the data set forbids it")] = True
     cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole")] = 0.0
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(
+            description="of forward and backward; auto: bfloat16 on CUDA and on CPUs that multiply it in tiles (AMX)"
+        ),
+    ] = "auto"
 
 
 @dataclass(frozen=True)

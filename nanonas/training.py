@@ -1,10 +1,12 @@
 """Trainer: fits one network. The only optimizer loop, for candidates and winners, on CPU, CUDA and MPS."""
 
+import ctypes
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from .errors import EvaluationError, SpecError
 from .recipe import Recipe
 
 PREDICT_BATCH = 500
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def select_device(name: str) -> torch.device:
@@ -26,6 +29,24 @@ def select_device(name: str) -> torch.device:
     if not available[name]:
         raise SpecError(f"device {name} is not available here; use device: auto or cpu")
     return torch.device(name)
+
+
+def computes_in_bfloat16(device: torch.device, precision: str) -> bool:
+    """What `precision` means on a device: on a CPU without AMX tiles bfloat16 is emulated, and many times slower."""
+    fast = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_amx_tile_supported())
+    return precision == "bfloat16" or (precision == "auto" and fast)
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Has glibc keep what tensors free, up to 1 GB a piece, instead of handing every page back and fetching it again.
+
+    Elsewhere nothing happens. Trainings of small networks take some 8 % less time.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_MMAP_THRESHOLD, 2**30)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager
@@ -169,6 +190,8 @@ class Trainer:
         if self.device.type != "mps":
             self.network = self.network.to(memory_format=torch.channels_last)
         self.images, self.recipe, self.flip, self.seed = images, recipe, flip, seed
+        self.bfloat16 = computes_in_bfloat16(self.device, recipe.precision)
+        keep_freed_memory()
         self.batch_size = min(recipe.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
         self.epoch = 0
@@ -219,7 +242,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = augment(self.images, chosen, self.recipe, self.flip, generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self.network(batch)
         labels = self.images.labels[chosen]
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)

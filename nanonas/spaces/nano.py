@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 STAGES = 3
-STEM_PIXELS = 64  # larger images are halved by the stem until a side is no longer than this
 
 
 @SPACES.register("nano")
@@ -172,10 +171,7 @@ class Nano(SearchSpace):
         self, task: Task, width: int, stages: Sequence[Sequence[Layer] | tuple[Graph, int]]
     ) -> list[Sequence[Layer] | tuple[Graph, int]]:
         """Stem, stages with reductions between them, and what comes before the head."""
-        side, stride = max(task.height, task.width), 2 if max(task.height, task.width) > STEM_PIXELS else 1
-        stem: list[Layer] = [Conv(task.channels, width, 3, stride), BatchNorm(width)]
-        while (side := -(-side // stride)) > STEM_PIXELS:
-            stem += [relu(), Conv(width, width, 3, stride), BatchNorm(width)]
+        stem = operations.stem(task.channels, max(task.height, task.width), width)
         blocks: list[Sequence[Layer] | tuple[Graph, int]] = [stem]
         widths = [width * 2**stage for stage in range(STAGES)]
         for i, stage in enumerate(stages):

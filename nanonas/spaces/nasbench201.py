@@ -14,7 +14,7 @@ from ..config import ComponentConfig
 from ..errors import SpecError
 from ..genotype import Genotype, Value
 from ..graph import INPUT, Graph, neighbourhoods
-from ..operations import OPERATIONS, BatchNorm, Conv, Layer, Linear, relu
+from ..operations import OPERATIONS, BatchNorm, Branches, Conv, Layer, Linear, relu
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
@@ -129,7 +129,7 @@ class NASBench201(SearchSpace):
         edges = tuple(PUBLISHED[str(value)] for value in values)
         for i, channels in enumerate(widths):
             if i:
-                blocks.append([Reduction(widths[i - 1], channels)])
+                blocks.append([reduction(widths[i - 1], channels)])
             blocks.append([EdgeCell(edges, channels)] * self.config.cells)
         return [*blocks, [BatchNorm(widths[-1]), relu()]]
 
@@ -159,28 +159,8 @@ class EdgeCell:
         return CellModule(EDGES, self.edges, self.channels)
 
 
-@dataclass(frozen=True)
-class Reduction:
+def reduction(c_in: int, c_out: int) -> Layer:
     """The benchmark's residual block of stride 2: two convolutions, beside average pooling and a 1×1 convolution."""
-
-    c_in: int
-    c_out: int
-    stride: int = 2
-
-    @property
-    def _branches(self) -> tuple[list[Layer], list[Layer]]:
-        first: list[Layer] = [relu(), Conv(self.c_in, self.c_out, 3, stride=2), BatchNorm(self.c_out)]
-        second: list[Layer] = [relu(), Conv(self.c_out, self.c_out, 3), BatchNorm(self.c_out)]
-        return [*first, *second], [operations.halve(), Conv(self.c_in, self.c_out, 1)]
-
-    @property
-    def params(self) -> int:
-        return sum(map(operations.params, self._branches))
-
-    def macs(self, pixels: int) -> int:
-        return sum(layer.macs(pixels) for branch in self._branches for layer in branch)
-
-    def build(self) -> "nn.Module":
-        from ..network import SumModule
-
-        return SumModule([operations.build(branch) for branch in self._branches])
+    first: tuple[Layer, ...] = (relu(), Conv(c_in, c_out, 3, stride=2), BatchNorm(c_out))
+    second: tuple[Layer, ...] = (relu(), Conv(c_out, c_out, 3), BatchNorm(c_out))
+    return Branches(((*first, *second), (operations.halve(), Conv(c_in, c_out, 1))), stride=2)

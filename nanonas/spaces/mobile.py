@@ -1,0 +1,207 @@
+"""The `mobile` space: three stages, each with a width, a depth and one kind of block."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from .. import operations
+from ..config import ComponentConfig
+from ..errors import SpecError
+from ..genotype import Genotype, Value
+from ..operations import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation, relu
+from ..space import Choice, SearchSpace, Task
+from . import SPACES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STAGES = 3
+SQUEEZE = 8  # channels to one hidden unit of squeeze-and-excitation
+CHOICES_OF_A_STAGE = 7
+
+Width = Annotated[int, Field(ge=4, le=512)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
+
+
+def _plain(channels: int, kernel: int, hidden: int) -> list[Layer]:
+    return [Conv(channels, channels, kernel), BatchNorm(channels)]
+
+
+def _residual(channels: int, kernel: int, hidden: int) -> list[Layer]:
+    return [*_plain(channels, kernel, hidden), relu(), *_plain(channels, kernel, hidden)]
+
+
+def _separable(channels: int, kernel: int, hidden: int) -> list[Layer]:
+    return [Conv(channels, channels, kernel, groups=channels), Conv(channels, channels, 1), BatchNorm(channels)]
+
+
+def _inverted(channels: int, kernel: int, hidden: int) -> list[Layer]:
+    expand: list[Layer] = [Conv(channels, hidden, 1), BatchNorm(hidden), relu()]
+    depthwise: list[Layer] = [Conv(hidden, hidden, kernel, groups=hidden), BatchNorm(hidden), relu()]
+    return [*expand, *depthwise, Conv(hidden, channels, 1), BatchNorm(channels)]
+
+
+def _fused(channels: int, kernel: int, hidden: int) -> list[Layer]:
+    return [Conv(channels, hidden, kernel), BatchNorm(hidden), relu(), Conv(hidden, channels, 1), BatchNorm(channels)]
+
+
+BLOCKS: Mapping[str, Callable[[int, int, int], list[Layer]]] = {
+    "conv": _plain,
+    "residual": _residual,  # He et al. 2016, arXiv:1512.03385
+    "separable": _separable,  # Chollet 2017, arXiv:1610.02357
+    "inverted": _inverted,  # Sandler et al. 2018, arXiv:1801.04381
+    "fused": _fused,  # Tan & Le 2021, arXiv:2104.00298
+}
+EXPANDING = ("inverted", "fused")  # the others have no hidden channels
+
+
+@SPACES.register("mobile")
+class Mobile(SearchSpace):
+    """Stem, three stages that halve the image and then repeat a block, head: stage-wise, as mobile networks are
+    searched (Tan et al. 2019, arXiv:1807.11626).
+
+    A stage chooses how it halves (`pool`: convolution, maximum of 2×2, batch norm; `stride`: a convolution of stride
+    2), its width, and block, kernel, expansion, depth and squeeze-and-excitation of what follows. All blocks but `conv`
+    are residual.
+
+    Text: `w24/pool32:residual3e2x1/stride64:inverted5e4x2s/…`: the stem's width; then for each stage how it halves and
+    its width, the block with its kernel, expansion and depth, `s` for squeeze-and-excitation.
+    """
+
+    class Config(ComponentConfig):
+        name: Literal["mobile"] = "mobile"
+        stem: Annotated[Widths, Field(description="channels of the stem")] = (16, 24, 32)
+        widths: Annotated[
+            tuple[Widths, Widths, Widths], Field(description="channels of the first, second and third stage")
+        ] = ((16, 24, 32, 48), (32, 48, 64, 80, 96), (48, 64, 80, 96, 128))
+        depths: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(min_length=1)] = (1, 2, 3)
+        blocks: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(BLOCKS)
+        kernels: Annotated[tuple[Literal[1, 3, 5, 7], ...], Field(min_length=1)] = (3, 5)
+        expansions: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1)] = (2, 3, 4)
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+        @field_validator("blocks")
+        @classmethod
+        def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+            from ..registry import nearest
+
+            for name in names:
+                if name not in BLOCKS:
+                    raise ValueError(f"unknown block {name!r}; {nearest(name, BLOCKS)}")
+            return names
+
+        @field_validator("stem", "depths", "blocks", "kernels", "expansions")
+        @classmethod
+        def _distinct(cls, options: tuple[Value, ...]) -> tuple[Value, ...]:
+            if len(set(options)) < len(options):
+                raise ValueError("an option is listed twice")
+            return options
+
+        @field_validator("widths")
+        @classmethod
+        def _distinct_widths(cls, widths: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+            for options in widths:
+                cls._distinct(options)
+            return widths
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.choices = [Choice("stem", config.stem)]
+        for stage, widths in enumerate(config.widths, 1):
+            self.choices += [
+                Choice(f"stage{stage}.reduction", ("pool", "stride")),
+                Choice(f"stage{stage}.width", widths),
+                Choice(f"stage{stage}.block", config.blocks),
+                Choice(f"stage{stage}.kernel", config.kernels),
+                Choice(f"stage{stage}.expansion", config.expansions),
+                Choice(f"stage{stage}.depth", config.depths),
+                Choice(f"stage{stage}.squeeze", (False, True)),
+            ]
+
+    def format(self, values: Sequence[Value]) -> str:
+        stages = [
+            f"{reduction}{width}:{block}{kernel}e{expansion}x{depth}{'s' if squeeze else ''}"
+            for reduction, width, block, kernel, expansion, depth, squeeze in _stages(values)
+        ]
+        return "/".join([f"w{values[0]}", *stages])
+
+    def parse(self, text: str) -> Genotype:
+        stem, *stages = text[:1000].split("/")
+        form = r"(pool|stride)([0-9]{1,3}):([a-z]{1,20})([0-9])e([0-9])x([0-9]{1,2})(s?)"
+        found = [re.fullmatch(form, stage) for stage in stages]
+        if not re.fullmatch(r"w[0-9]{1,3}", stem) or len(found) != STAGES or None in found:
+            raise SpecError(
+                f"genotype {text[:200]!r} is not of the form w24/pool32:residual3e2x1/stride64:inverted5e4x2s/… of the "
+                "mobile space"
+            )
+        values: list[Value] = [int(stem[1:])]
+        for match in found:
+            assert match is not None
+            reduction, width, block, kernel, expansion, depth, squeeze = match.groups()
+            values += [reduction, int(width), block, int(kernel), int(expansion), int(depth), squeeze == "s"]
+        return self._checked(values, text)
+
+    def canonical(self, genotype: Genotype) -> str:
+        """The text, but for the expansion of a block that has none."""
+        return re.sub(rf"(?<!{EXPANDING[0]})(?<!{EXPANDING[1]})([0-9])e[0-9]", r"\1", str(genotype))
+
+    def features(self, genotype: Genotype) -> frozenset[str]:
+        _, *stages = self.canonical(genotype).split("/")
+        choices = super().features(genotype)
+        dead = {f"stage{i}.expansion" for i, text in enumerate(stages, 1) if not re.search(r"[0-9]e[0-9]", text)}
+        return frozenset(choice for choice in choices if choice.partition("=")[0] not in dead)
+
+    def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
+        layers = [layer for block in self._blocks(genotype, task) for layer in block]
+        head = self._head(genotype, task)
+        return {
+            "params": operations.params(layers) + head.params,
+            "macs": operations.macs(layers, task.height, task.width) + head.macs(1),
+        }
+
+    def build(self, genotype: Genotype, task: Task) -> "nn.Module":
+        from ..network import ChainNetwork
+
+        return ChainNetwork(self._blocks(genotype, task), self._head(genotype, task), self.config.dropout)
+
+    def describe(self, genotype: Genotype) -> str:
+        lines = [f"stem    {genotype.values[0]} channels"]
+        for number, stage in enumerate(_stages(genotype.values), 1):
+            reduction, width, block, kernel, expansion, depth, squeeze = stage
+            by = "2×2 maximum" if reduction == "pool" else "stride 2"
+            inside = f", {int(width) * int(expansion)} channels inside" if block in EXPANDING else ""
+            weighted = ", squeeze-and-excitation" if squeeze else ""
+            lines.append(f"stage {number} {width} channels, halved by {by}")
+            lines.append(f"    {depth} × {block} {kernel}×{kernel}{inside}{weighted}")
+        return "\n".join([*lines, "head    global average pooling, classifier"])
+
+    def _blocks(self, genotype: Genotype, task: Task) -> list[list[Layer]]:
+        before = int(genotype.values[0])
+        blocks = [[*operations.stem(task.channels, max(task.height, task.width), before), relu()]]
+        for reduction, width, block, kernel, expansion, depth, squeeze in _stages(genotype.values):
+            channels = int(width)
+            entry: list[Layer] = (
+                [Conv(before, channels, 3), operations.halve_by_maximum()]
+                if reduction == "pool"
+                else [Conv(before, channels, 3, stride=2)]
+            )
+            blocks.append([*entry, BatchNorm(channels), relu()])
+            branch = BLOCKS[str(block)](channels, int(kernel), channels * int(expansion))
+            if squeeze:
+                branch.append(SqueezeExcitation(channels, max(4, channels // SQUEEZE)))
+            whole = branch if block == "conv" else [Branches((tuple(branch), ()))]
+            blocks += [[*whole, relu()]] * int(depth)
+            before = channels
+        return blocks
+
+    def _head(self, genotype: Genotype, task: Task) -> Layer:
+        *_, (_, width, *_) = _stages(genotype.values)
+        return Linear(int(width), task.classes)
+
+
+def _stages(values: Sequence[Value]) -> list[tuple[Value, ...]]:
+    bounds = range(1, len(values) + 1, CHOICES_OF_A_STAGE)
+    return [tuple(values[start:end]) for start, end in pairwise(bounds)]
