@@ -6,7 +6,8 @@
 
 Each input is a valid one with bytes, tokens or lines changed, drawn from its number. It passes when it is read without
 complaint or refused by a NanonasError; anything else is printed with its number, as is whatever takes longer than 10
-seconds, and any file that is made or changed outside the run directory. Appends to benchmarks/results/fuzz.json, without --only.
+seconds, and any file that is made or changed outside the run directory. Appends to benchmarks/results/fuzz.json, but
+with --only.
 """
 
 import argparse
