@@ -8,6 +8,7 @@ from ..errors import EvaluationError, NanonasError
 from ..evaluators import EVALUATORS, Evaluator
 from ..space import SearchSpace
 from ..spaces import SPACES
+from ..trial import LARGEST
 from . import Job, Outcome
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ class Worker:
     def run(self, job: Job) -> Outcome:
         """A candidate that cannot be scored is an outcome, whatever it raises; the user's other mistakes go up."""
         try:
-            return Outcome(
-                dict(self.evaluator.evaluate(self.space, self.space.parse(job.genotype), job.fidelity, job.seed))
-            )
+            metrics = dict(self.evaluator.evaluate(self.space, self.space.parse(job.genotype), job.fidelity, job.seed))
+            wrong = [name for name, value in metrics.items() if not abs(value) <= LARGEST]  # NaN is not <= anything
+            return Outcome({}, f"{wrong[0]} is {metrics[wrong[0]]}") if wrong else Outcome(metrics)
         except EvaluationError as error:
             return Outcome({}, str(error))
         except NanonasError:
