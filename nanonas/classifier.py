@@ -1,7 +1,5 @@
 """Classifier: a trained network with all that is needed to use it; its two files in the run directory."""
 
-import json
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -141,10 +139,15 @@ def load_model(run: Path | str) -> Classifier:
     # before anything is allocated: a network is never larger than the file that claims to hold it
     if 4 * params > weights.stat().st_size:
         raise RunError(f"{weights} is damaged: too short for {params:,.0f} parameters; train again with --out")
-    classifier = Classifier(card)
+    with torch.device("meta"):  # no memory but the file's own, which may be a hole of any size
+        classifier = Classifier(card)
     tensors, _ = load_tensors(weights)
+    own = classifier.network.state_dict()
+    other = [name for name, tensor in tensors.items() if name in own and own[name].dtype != tensor.dtype]
     try:
-        classifier.network.load_state_dict(tensors)
+        if other:
+            raise RuntimeError(f"{other[0]} is of type {tensors[other[0]].dtype}")
+        classifier.network.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise RunError(f"{weights} does not fit {run / 'model.json'}: {str(error).splitlines()[-1].strip()}") from None
     return classifier.eval()
@@ -157,11 +160,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata; RunError when the file is truncated or no safetensors file."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            metadata = json.loads(file.read(min(length, path.stat().st_size))).get("__metadata__", {})
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
         return load_file(path), metadata
-    except (SafetensorError, struct.error, ValueError, AttributeError, RecursionError) as error:
+    except (SafetensorError, ValueError) as error:
         raise RunError(f"{path} is damaged: {error}; delete it and train again") from None
 
 

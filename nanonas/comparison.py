@@ -26,13 +26,14 @@ from .errors import RunError
 from .run_directory import SCHEMA_VERSION, read_json, run_spec
 from .spec import Spec, flat
 from .statistics import cells, mean_and_interval, pairwise, sentence, verdict
+from .trial import LARGEST
 
 MEASURES = ("test_accuracy", "val_accuracy", "params", "macs", "latency_ms")
 COSTS = ("trials", "search_seconds", "train_seconds")
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
 
 
 class _File(BaseModel):
@@ -43,7 +44,7 @@ class _File(BaseModel):
 
 class _Entry(_File):
     genotype: str
-    metrics: dict[str, float]
+    metrics: dict[str, Annotated[float, Field(ge=-LARGEST, le=LARGEST)]]
 
 
 class _Search(_File):

@@ -14,6 +14,7 @@ from .errors import RunError, SpecError
 from .evaluators import EVALUATORS, Evaluator
 from .executors import EXECUTORS, Executor, Job, Outcome, Pending
 from .failures import Failures
+from .genotype import Genotype
 from .journal import Journal
 from .problem import Problem
 from .results import summary
@@ -238,7 +239,7 @@ class _Loop:
     def _finish(self, number: int, asked: _Asked) -> Trial:
         proposal, repeats = asked.proposal, asked.repeats
         if isinstance(asked.work, Line):
-            return trial_of(asked.work, proposal.genotype)
+            return self._replayed(asked.work, proposal.genotype)
         outcome: Outcome = asked.work.result()
         status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
         elapsed = round(self._elapsed(), 3)
@@ -246,6 +247,12 @@ class _Loop:
         trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *told, repeats=repeats)
         self.journal.append(trial)  # before anyone learns of it
         return trial
+
+    def _replayed(self, line: Line, genotype: Genotype) -> Trial:
+        missing = [name for name in self.spec.objectives if name not in line.metrics]
+        if line.status == "ok" and missing and line.trial >= self.spec.strategy.trials_before_the_first_score:
+            raise RunError(f"{self.journal.path}:{line.trial + 1}: its metrics lack {missing[0]}")
+        return trial_of(line, genotype)
 
 
 def training_seed(seed: int, key: str, fidelity: str) -> int:

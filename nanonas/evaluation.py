@@ -1,6 +1,5 @@
 """How good is it: accuracy, calibration and latency, of a run's network or of an exported file."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from .data import Dataset, load_dataset
 from .environment import environment
 from .errors import DataError, ExportError, NanonasError, RunError
 from .exporters import EXPORTERS, Exporter, Metadata, reason
-from .exporting import exported_files
+from .exporting import exported_files, made_here, sha256
 from .profile import latency_ms
 from .run_directory import Log, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
@@ -33,7 +32,7 @@ def evaluate(
 
     Args:
         overrides: `data.…=…`, such as `data.root=…` when the images have moved.
-        trust: load a TorchScript or pt2 file that no run of ours vouches for, though it can hold code.
+        trust: load a TorchScript or pt2 file that is not in its run, or was not exported here, though it can hold code.
 
     Raises:
         ExportError: the file is damaged, of no known format, or not trusted.
@@ -83,10 +82,9 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Calla
     if name is None or exporter is None:
         raise ExportError(f"{path} is of no known format; allowed: {', '.join(_by_suffix())}, or a run directory")
     run = _run_of(path)
-    if exporter.holds_code and not trust and run is None:
-        raise ExportError(
-            f"{path} can hold code, and no run directory around it lists it; add --trust if you know who made it"
-        )
+    if exporter.holds_code and not trust and (run is None or not made_here(sha256(path))):
+        doubt = "no run directory around it lists it" if run is None else "it was not exported on this machine"
+        raise ExportError(f"{path} can hold code, and {doubt}; add --trust if you know who made it")
     model = exporter.read(path)
     metadata = Metadata.of(model.metadata, path)
     channels, height, width = metadata.input_size
@@ -168,9 +166,9 @@ def _run_of(path: Path) -> Path | None:
     run = path.absolute().parent.parent
     if path.absolute().parent.name != "exports" or not (run / "spec.yaml").is_file():
         return None
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    listed = {(entry["path"], entry["sha256"]) for entry in exported_files(run)}
-    return path.parent.parent if (f"exports/{path.name}", digest) in listed else None
+    listed = [entry for entry in exported_files(run) if entry["path"] == f"exports/{path.name}"]
+    unchanged = any(entry["bytes"] == path.stat().st_size and entry["sha256"] == sha256(path) for entry in listed)
+    return path.parent.parent if unchanged else None
 
 
 def _by_suffix() -> dict[str, tuple[str, Exporter]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .classifier import Classifier, load_model
 from .data import load_dataset
+from .dataset_cache import cache_dir
 from .errors import ExportError, RunError
 from .exporters import EXPORTERS, Exporter, Metadata
 from .profile import latency_ms
@@ -99,6 +101,23 @@ def exported_files(run: Path) -> list[dict[str, Any]]:
     return [entry.model_dump() for entry in files if (run / "exports" / Path(entry.path).name).exists()]
 
 
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def made_here(digest: str) -> bool:
+    """Whether this user's `export` wrote this file. A run directory cannot say so: it may come from a stranger."""
+    return (cache_dir() / "exported" / digest).exists()
+
+
+def _remember(digest: str) -> None:
+    place = cache_dir() / "exported"
+    with suppress(OSError):  # a cache that cannot be written: eval will ask for --trust
+        place.mkdir(parents=True, exist_ok=True)
+        (place / digest).touch()
+
+
 def parity_images(
     classifier: Classifier, overrides: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
 ) -> torch.Tensor:
@@ -134,6 +153,8 @@ def _export(target: _Target, folder: Path, classifier: Classifier, images: torch
             check_parity(target.format, difference, agreement)
         with threads(1):
             latency = latency_ms(model.run, classifier.card.input_size)
+        digest = sha256(temporary)
+        _remember(digest)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -141,7 +162,7 @@ def _export(target: _Target, folder: Path, classifier: Classifier, images: torch
         format=target.format,
         path=f"{folder.name}/{path.name}",
         bytes=path.stat().st_size,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=digest,
         max_abs_diff=difference,
         top1_agreement=agreement,
         latency_ms={batch: dict(times) for batch, times in latency.items()},

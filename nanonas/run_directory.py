@@ -203,4 +203,4 @@ def count_test_look(run: Path, command: str) -> int:
     line = json.dumps({"command": command, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
     with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-    return len(path.read_text(encoding="utf-8").splitlines())
+    return len(read_bytes(path).splitlines())

@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .genotype import Genotype
 
+LARGEST = 1e100
+"""Of a metric, either way: a sum, a square or a product of such numbers is still finite."""
+_Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_Number = _Whole | Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+
 Fidelity = Mapping[str, int | float]
 """How much a score costs, e.g. {"epochs": 4, "image_size": 32, "data_fraction": 1.0}: each grows with the cost."""
 
@@ -77,14 +82,14 @@ class Line(BaseModel):
 
     trial: Annotated[int, Field(ge=0)]
     genotype: str
-    fidelity: dict[str, int | float]
-    parent: int | None
+    fidelity: Annotated[dict[str, _Number], Field(max_length=10)]
+    parent: _Whole | None
     status: Literal["ok", "failed"]
-    metrics: dict[str, int | float]
+    metrics: dict[str, _Number]
     error: str | None
-    seed: int
-    elapsed: Annotated[float, Field(ge=0)]
-    repeats: Annotated[int, Field(ge=0)] = 0
+    seed: _Whole
+    elapsed: Annotated[float, Field(ge=0, le=LARGEST)]
+    repeats: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 def trial_of(line: Line, genotype: Genotype) -> Trial:

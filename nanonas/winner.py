@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
@@ -34,6 +34,7 @@ from .run_directory import (
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
 from .training import Images, Trainer, predict, score, seeded, select_device
+from .trial import LARGEST
 
 CALIBRATION_STEPS = 6
 
@@ -115,7 +116,28 @@ def _done(target: Path, spec: Spec, genotype: Genotype) -> dict[str, Any] | None
     changed = [key for key in wanted if not isinstance(done, dict) or done.get(key) != wanted[key]]
     if changed:
         raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
+    try:
+        _Done.model_validate(result)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise RunError(
+            f"{target / 'train.json'} is damaged: {where}: {problem['msg']}; delete it to train again"
+        ) from None
     return result
+
+
+class _Done(BaseModel):
+    """What a finished training's train.json must say; the rest of it is left alone."""
+
+    model_config = ConfigDict(allow_inf_nan=False, strict=True)
+
+    test_accuracy: Annotated[float, Field(ge=0, le=1)]
+    params: Annotated[int, Field(ge=0, lt=2**63)]
+    macs: Annotated[int, Field(ge=0, lt=2**63)]
+    epochs: Annotated[int, Field(ge=0, lt=2**63)]
+    train_seconds: Annotated[float, Field(ge=0, le=LARGEST)]
+    device: str
 
 
 class _State(BaseModel):

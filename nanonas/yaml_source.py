@@ -9,6 +9,8 @@ import yaml
 from .errors import SpecError
 
 MAX_BYTES = 1_000_000
+MAX_VALUES = 100_000  # with each alias counted as all that it stands for
+MAX_DIGITS = 100  # of an integer, in any notation
 
 
 class Loader(yaml.SafeLoader):
@@ -22,6 +24,16 @@ class Loader(yaml.SafeLoader):
                     raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A longer one takes minutes to read (1:59:59:…), or cannot be printed (0xffff…)."""
+        if len(node.value) > MAX_DIGITS:
+            problem = f"an integer of {len(node.value):,} characters"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_yaml_int(node)
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
 
 
 def read_text(path: Path) -> str:
@@ -47,6 +59,10 @@ def parse(text: str, name: str) -> tuple[yaml.Node | None, dict[str, Any]]:
     """The node tree, which knows places, and the content. Raises SpecError with line and column."""
     try:
         node = yaml.compose(text, Loader=Loader)
+        if _values(node, {}) > MAX_VALUES:
+            raise SpecError(
+                f"{name}: its aliases stand for more than {MAX_VALUES:,} values; a spec is a short YAML file"
+            )
         content = yaml.load(text, Loader=Loader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -58,6 +74,16 @@ def parse(text: str, name: str) -> tuple[yaml.Node | None, dict[str, Any]]:
         kind = "empty" if content is None else f"a {type(content).__name__}"
         raise SpecError(f"{name}: is {kind}, not a mapping; nanonas presets cifar10-evo prints a spec")
     return node, content
+
+
+def _values(node: yaml.Node | None, counted: dict[int, int]) -> int:
+    """How many there are under a node, itself included; what is merged or printed has that size, not the file's."""
+    if id(node) not in counted:
+        counted[id(node)] = 1  # of what contains itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        pairs = [part if isinstance(part, tuple) else (part,) for part in parts]
+        counted[id(node)] += sum(_values(one, counted) for pair in pairs for one in pair)
+    return counted[id(node)]
 
 
 def load_value(text: str) -> Any:

@@ -249,6 +249,8 @@ def test_no_run_is_refused():
         ("train.json", '{"test_accuracy": NaN}', "train.json is damaged: test_accuracy: .*finite"),
         ("eval.json", '{"test_accuracy": 93.4, "params": 1, "macs": 1}', "eval.json is damaged: test_accuracy"),
         ("environment.json", '{"data": 3}', "environment.json is damaged: data"),
+        ("search.json", f'{{"best": null, "seconds": 1, "trials": 1{"0" * 400}}}', "search.json is damaged: trials"),
+        ("search.json", '{"best": null, "trials": 1, "seconds": 1e308}', "search.json is damaged: seconds"),
     ],
 )
 def test_a_damaged_file_is_one_line(make_run, file, content, reason):

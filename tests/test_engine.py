@@ -336,6 +336,27 @@ def test_a_run_directory_cannot_lead_out_of_itself(tmp_path: Path) -> None:
     assert outside.read_text() == "mine"
 
 
+@pytest.mark.parametrize("number", [0, 299])
+def test_a_scored_trial_without_its_score_is_refused_with_its_line(number: int, tmp_path: Path) -> None:
+    spec = make_spec("evolution", budget={"trials": 300})
+    run_all(spec, tmp_path / "run")
+    journal = tmp_path / "run" / "trials.jsonl"
+    lines = journal.read_text().splitlines()
+    lines[number] = json.dumps(json.loads(lines[number]) | {"metrics": {"params": 3}})
+    journal.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RunError, match=rf"trials\.jsonl:{number + 1}: its metrics lack val_accuracy"):
+        run_all(spec, tmp_path / "run")
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), 1e200])
+def test_a_score_that_is_no_number_is_a_failed_trial(
+    score: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EVALUATORS["fake"], "evaluate", lambda *_: {"val_accuracy": score})
+    (trial,) = search(make_spec("random", budget={"trials": 1}), tmp_path / "run")
+    assert trial.error == f"val_accuracy is {score}"
+
+
 def test_files_of_absurd_size_are_refused_unread(tmp_path: Path) -> None:
     spec = make_spec("random", budget={"trials": 3})
     run_all(spec, tmp_path / "run")

@@ -178,6 +178,17 @@ def test_a_file_that_can_hold_code_needs_trust_outside_its_run(name: str, run: P
     assert evaluate(stray, trust=True)["format"] == name
 
 
+@pytest.mark.parametrize("name", ["torchscript", "pt2"])
+def test_a_run_directory_of_a_stranger_does_not_vouch_for_code(
+    name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run / "exports" / EXPORTERS[name].file_name
+    monkeypatch.setenv("NANONAS_CACHE", str(tmp_path))  # that of another user
+    with pytest.raises(ExportError, match="not exported on this machine; add --trust"):
+        evaluate(path)
+    assert evaluate(path, trust=True)["format"] == name
+
+
 def test_a_changed_file_in_a_run_needs_trust(run: Path) -> None:
     path = run / "exports" / "model.ts"
     path.write_bytes(path.read_bytes() + b" ")

@@ -65,6 +65,17 @@ def test_not_a_number_never_enters_a_journal(tmp_path: Path) -> None:
         Journal(path)
 
 
+@pytest.mark.parametrize("field", ["fidelity", "metrics", "parent", "seed", "repeats", "elapsed"])
+@pytest.mark.parametrize("number", [10**400, 10**4_000, 1e300])
+def test_a_number_that_no_sum_can_hold_is_refused(field: str, number: float, tmp_path: Path) -> None:
+    path = filled(tmp_path / "trials.jsonl", 1)
+    line = json.loads(path.read_text())
+    line[field] = {"epochs": number} if field in ("fidelity", "metrics") else number
+    path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(RunError, match=r"trials\.jsonl:1: not a trial"):
+        Journal(path)
+
+
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     path = filled(tmp_path / "trials.jsonl", 2)
     before = path.read_bytes()

@@ -200,3 +200,25 @@ def test_no_text_makes_a_traceback(text: str) -> None:
         path = write(Path(folder), text.encode("utf-8", "surrogatepass"))
         with pytest.raises(NanonasError):
             load_spec(path)
+
+
+@pytest.mark.parametrize("key", ["strategy: {name: *a40}", "executor: {workers: *a40}", "train: {<<: *a40}"])
+def test_aliases_that_stand_for_millions_are_refused(key: str, tmp_path: Path) -> None:
+    bomb = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 41))]
+    assert "its aliases stand for more than" in message(write(tmp_path, "\n".join([*bomb, GOOD, key])))
+
+
+def test_a_few_aliases_are_as_good_as_any_text(tmp_path: Path) -> None:
+    text = GOOD.replace("{trials: 5}", "&b {trials: 5}").replace("name: mine", "name: &n mine") + "train: {<<: *c}\n"
+    assert (
+        load_spec(write(tmp_path, text.replace("strategy:\n", "evaluator: &c {epochs: 3}\nstrategy:\n"))).train.epochs
+        == 3
+    )
+
+
+@pytest.mark.parametrize("value", ["0x" + "f" * 5_000, "1" + ":59" * 100_000, "9" * 5_000, "0b" + "1_" * 50_000])
+@pytest.mark.parametrize("key", ["seed: {}", "constraints: {{params: {}}}", "executor: {{workers: {}}}"])
+def test_an_integer_of_absurd_length_is_one_line(key: str, value: str, tmp_path: Path) -> None:
+    said = message(write(tmp_path, GOOD + key.format(value) + "\n"))
+    assert f"an integer of {len(value):,} characters" in said
+    assert len(said) < 300

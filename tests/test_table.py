@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,16 @@ def test_params_need_no_column(table: Path, tmp_path: Path) -> None:
 def test_the_preset_needs_a_path() -> None:
     with pytest.raises(SpecError, match=r"evaluator\.path is not set"):
         list(search(load_spec("nasbench201"), "unused"))
+
+
+def test_what_is_no_file_of_a_tables_size_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(10**12)
+    for path, why in [("pipe", "not a file"), ("hole", "larger than"), (".", "not a file"), ("a\0b", "null byte")]:
+        with pytest.raises(DataError, match=f"cannot be read .*{why}"):
+            list(
+                search(
+                    make_spec(tmp_path / "x", f"evaluator.path={json.dumps(str(tmp_path / path))}"), tmp_path / "run"
+                )
+            )

@@ -1,7 +1,10 @@
 """The last training: complete, tested once, resumable, and never overwritten."""
 
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from nanonas import load_model, train
 from nanonas.errors import NanonasError, RunError, SpecError
 from nanonas.recipe import Progress
+from nanonas.run_directory import count_test_look
 
 
 @pytest.fixture
@@ -210,6 +214,7 @@ def test_an_untrained_run_says_what_to_type(untrained: Path) -> None:
         ("model.safetensors", b""),
         ("model.safetensors", b"\xff" * 8 + b"{}"),
         ("model.safetensors", b"\x02\x00\x00\x00\x00\x00\x00\x00[]"),
+        ("model.safetensors", b"\x02\x00\x00\x00\x00\x00\x00\x00{}"),
         ("model.safetensors", None),
         ("model.json", b""),
         ("model.json", b"{}"),
@@ -247,11 +252,42 @@ def test_a_hostile_card_is_one_line(change: dict[str, object], run: Path) -> Non
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_weights_of_another_network_are_refused(run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [torch.zeros(1000), None])
+def test_weights_of_another_network_are_refused(other: torch.Tensor | None, run: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    tensors = load_file(run / "model.safetensors")
+    tensors = {name: tensor.clone() for name, tensor in load_file(run / "model.safetensors").items()}
     name = next(key for key in tensors if key.endswith("weight"))
-    save_file({**tensors, name: torch.zeros(1000)}, run / "model.safetensors")
+    save_file(tensors | {name: tensors[name].double() if other is None else other}, run / "model.safetensors")
     with pytest.raises(RunError, match="does not fit"):
         load_model(run)
+
+
+@pytest.mark.parametrize("change", [{"test_accuracy": [1]}, {"params": None}, {"macs": 10**400}, {"device": 3}])
+def test_a_damaged_result_is_refused_and_not_shown(change: dict[str, object], run: Path) -> None:
+    result = json.loads((run / "train.json").read_text())
+    (run / "train.json").write_text(json.dumps(result | change))
+    with pytest.raises(RunError, match=f"train.json is damaged: {next(iter(change))}"):
+        train(run)
+
+
+def test_a_count_of_looks_needs_no_text(run: Path) -> None:
+    (run / "test_looks.jsonl").write_bytes(b"\xff\n\xfe\n")
+    assert count_test_look(run, "eval") == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["test_looks.jsonl", "model.safetensors", "checkpoint.safetensors", "exports/model.onnx"]
+)
+def test_a_hole_of_many_gigabytes_is_not_read(name: str, run: Path) -> None:
+    (run / "exports").mkdir(exist_ok=True)
+    with (run / name).open("wb") as file:
+        file.write(b"\xff" * 7 + b"\x0f")  # the length of a safetensors header
+        file.truncate(50_000_000_000)
+    if name == "checkpoint.safetensors":
+        (run / "train.json").unlink()
+    command = ["train" if name == "checkpoint.safetensors" else "eval", str(run / name if "/" in name else run)]
+    limited = f"ulimit -d 4000000; exec {sys.executable} -m nanonas {shlex.join(command)}"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: "), done.stderr

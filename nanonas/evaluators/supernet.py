@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..config import ComponentConfig
 from ..data import split
-from ..errors import SpecError
+from ..errors import RunError, SpecError
 from ..genotype import Genotype
 from ..recipe import Epochs, Recipe
 from ..space import SearchSpace
@@ -66,7 +66,12 @@ class Supernet(Training):
         if self._trainer is None or self._trainer.epoch > epoch:
             self._trainer = self._fresh_trainer(space, fidelity)
             if self.checkpoint and self.checkpoint.exists():
-                self._trainer.load(self.checkpoint, epoch)
+                try:
+                    self._trainer.load(self.checkpoint, epoch)
+                except (LookupError, TypeError, ValueError, RuntimeError):
+                    raise RunError(
+                        f"{self.checkpoint} is damaged; delete it, and its epochs are trained again"
+                    ) from None
         trainer, self._trainer = self._trainer, None  # one that fails in the middle of an epoch is not gone on with
         while trainer.epoch < epoch:
             trainer.run_epoch()

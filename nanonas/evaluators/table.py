@@ -1,8 +1,10 @@
 """The `table` evaluator: a tabular benchmark, so that a search of hundreds of trials takes a second."""
 
 import csv
+import errno
 import hashlib
 import math
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +22,7 @@ from . import EVALUATORS, Evaluator, Say
 if TYPE_CHECKING:
     from ..spec import Spec
 
+MAX_BYTES = 1_000_000_000  # a million architectures take a tenth
 TASK = Task(3, 32, 32, 10)  # only for the space's own measures: nothing is trained
 
 
@@ -76,6 +79,11 @@ class Table(Evaluator):
     def _read(self) -> tuple[dict[str, tuple[float, ...]], str]:
         """The wanted columns by cell, and the SHA-256 of the file."""
         try:
+            found = self.path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a device or a pipe would never end
+                raise OSError(errno.EINVAL, "not a file")
+            if found.st_size > MAX_BYTES:
+                raise OSError(errno.EFBIG, f"larger than {MAX_BYTES:,} bytes")
             data = self.path.read_bytes()
             lines = csv.reader(data.decode("utf-8-sig").splitlines(), strict=True)
             header = next(lines, [])
@@ -84,7 +92,7 @@ class Table(Evaluator):
             for line in lines:
                 if line:
                     self._add(rows, line, columns, f"{self.path}:{lines.line_num}")
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, ValueError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise DataError(
                 f"evaluator.path {self.path} cannot be read ({reason}); name a CSV file: --set evaluator.path=cells.csv"

@@ -118,14 +118,17 @@ class Pool(Executor):
         else:
             assert worker.attempt is not None
             answer, memory = message
+            spoilt = False
             if isinstance(answer, Outcome):
                 worker.attempt.outcome = answer
+                spoilt = "CUDA error" in (answer.error or "")  # all that its process asks of the GPU now fails
             else:
                 worker.attempt.bug = answer
             worker.attempt = None
             worker.jobs += 1
             worker.memory = worker.memory or int(memory)
-            if worker.jobs >= self.config.recycle_after and int(memory) > GROWTH * worker.memory:
+            grown = worker.jobs >= self.config.recycle_after and int(memory) > GROWTH * worker.memory
+            if spoilt or grown:
                 self._remove(worker)
 
     def _bury(self, worker: Handle) -> None:
@@ -182,8 +185,12 @@ class Server:
                 self._worker = Worker(Spec.model_validate(self._spec), self._run)
             return self._worker.run(job), resident_bytes()
         except Exception as error:  # what is wrong with more than the candidate ends the search over there
-            plain = error if isinstance(error, NanonasError) else RuntimeError(f"{type(error).__name__}: {error}")
-            return (plain, traceback.format_exc()), 0  # not every exception can be sent
+            plain: Exception = RuntimeError(f"{type(error).__name__}: {error}")  # not every exception can be sent
+            if isinstance(error, NanonasError):
+                plain = error
+            elif isinstance(error, OSError) and error.strerror:
+                plain = OSError(error.errno, error.strerror, error.filename)
+            return (plain, traceback.format_exc()), 0
 
 
 def resident_bytes() -> int:

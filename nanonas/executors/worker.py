@@ -1,5 +1,6 @@
 """What runs a job, in this process or another."""
 
+import errno
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,10 +9,13 @@ from ..errors import EvaluationError, NanonasError
 from ..evaluators import EVALUATORS, Evaluator
 from ..space import SearchSpace
 from ..spaces import SPACES
+from ..trial import LARGEST
 from . import Job, Outcome
 
 if TYPE_CHECKING:
     from ..spec import Spec
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # for the supernet's checkpoint: no candidate's fault
 
 
 class Worker:
@@ -22,15 +26,18 @@ class Worker:
         self.evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, lambda text: None, run)
 
     def run(self, job: Job) -> Outcome:
-        """A candidate that cannot be scored is an outcome, whatever it raises; the user's other mistakes go up."""
+        """A candidate that cannot be scored is an outcome, whatever it raises; the user's other mistakes and a full
+        disk go up."""
         try:
-            return Outcome(
-                dict(self.evaluator.evaluate(self.space, self.space.parse(job.genotype), job.fidelity, job.seed))
-            )
+            metrics = dict(self.evaluator.evaluate(self.space, self.space.parse(job.genotype), job.fidelity, job.seed))
+            wrong = [name for name, value in metrics.items() if not abs(value) <= LARGEST]  # NaN is not <= anything
+            return Outcome({}, f"{wrong[0]} is {metrics[wrong[0]]}") if wrong else Outcome(metrics)
         except EvaluationError as error:
             return Outcome({}, str(error))
         except NanonasError:
             raise
         except Exception as error:  # an operation is anybody's code
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return Outcome({}, f"{reason}\n{traceback.format_exc()}")

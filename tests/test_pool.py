@@ -1,0 +1,87 @@
+"""What executors with workers share, with workers that are no processes."""
+
+import errno
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_strategies import make_spec
+
+from nanonas.engine import search
+from nanonas.evaluators import EVALUATORS
+from nanonas.executors import Job, Outcome
+from nanonas.executors.pool import Handle, Message, Pool, PoolConfig, Server
+
+JOB = Job("g", {}, 0)
+
+
+class Puppet(Handle):
+    def __init__(self) -> None:
+        super().__init__()
+        self.killed = False
+
+    def send(self, job: Job) -> None:
+        pass
+
+    def kill(self) -> str:
+        self.killed = True
+        return "exit code 0"
+
+
+class Stage(Pool):
+    """One worker at a time; each job is answered by the next of `answers`."""
+
+    workers = 1
+
+    def __init__(self, answers: Sequence[tuple[Outcome, int]], recycle_after: int = 50) -> None:
+        super().__init__(PoolConfig(name="stage", recycle_after=recycle_after), make_spec("random"))
+        self.answers: Iterator[tuple[Outcome, int]] = iter(answers)
+        self.started: list[Puppet] = []
+
+    def start(self) -> Handle:
+        self.started.append(Puppet())
+        return self.started[-1]
+
+    def wait(self, busy: Sequence[Any], seconds: float | None) -> list[tuple[Any, Message]]:
+        return [(worker, next(self.answers) if worker.ready else "ready") for worker in busy]
+
+
+def killed(answers: Sequence[tuple[Outcome, int]], recycle_after: int = 50) -> list[bool]:
+    """Of each worker that these answers took, whether it was ended."""
+    stage = Stage(answers, recycle_after)
+    for outcome, _ in answers:
+        assert stage.submit(JOB).result() == outcome
+    return [worker.killed for worker in stage.started]
+
+
+FINE = Outcome({"val_accuracy": 0.5})
+
+
+def test_a_worker_whose_memory_grew_is_replaced_after_so_many_trials() -> None:
+    assert killed([(FINE, 100), (FINE, 200), (FINE, 200), (FINE, 100)], recycle_after=3) == [True, False]
+    assert killed([(FINE, 100), (FINE, 120), (FINE, 120), (FINE, 120)], recycle_after=3) == [False]
+
+
+def test_a_worker_whose_gpu_context_is_lost_is_replaced() -> None:
+    lost = Outcome({}, "AcceleratorError: CUDA error: device-side assert triggered\nTraceback …")
+    full = Outcome({}, "out of memory")
+    assert killed([(lost, 100), (FINE, 100)]) == [True, False]
+    assert killed([(full, 100), (FINE, 100)]) == [False]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_in_a_worker_is_no_candidates_failure(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(code, "no room", "supernet.safetensors")
+
+    monkeypatch.setattr(EVALUATORS["fake"], "evaluate", full)
+    spec = make_spec("random", budget={"trials": 3})
+    with pytest.raises(OSError, match="no room"):
+        list(search(spec, tmp_path / "run"))
+    assert not (tmp_path / "run" / "trials.jsonl").exists()
+    genotype = "w16/" + "/".join(["x1:conv_3x3+none,none+none,none,conv_3x3"] * 3)
+    (error, _), _ = Server(spec.model_dump(mode="json"), None).answer(Job(genotype, {}, 0))
+    assert (error.errno, error.filename) == (code, "supernet.safetensors")
