@@ -9,84 +9,12 @@ Wall seconds are those of whole commands, imports included; the data are decoded
 """
 
 import argparse
-import json
-import shutil
-import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 from common import Record
-
-from nanonas import load_spec
-from nanonas.data import load_dataset
-from nanonas.environment import cores, environment
-from nanonas.run_directory import write_text
+from whole_runs import measure, settings, table
 
 RECORD = Record("presets")
-
-
-def nanonas(*arguments: str) -> tuple[dict[str, Any], float]:
-    """The JSON document of a command, and its wall seconds."""
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "nanonas", *arguments, "--json"], stdout=subprocess.PIPE, check=True)
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document, round(time.perf_counter() - start, 1)
-
-
-def measure(preset: str, genotype: str | None, seed: int, sets: list[str], out: Path) -> dict[str, Any]:
-    spec = load_spec(preset, [*sets, f"seed={seed}"])
-    load_dataset(spec.data, lambda text: print(text, file=sys.stderr))
-    shutil.rmtree(out, ignore_errors=True)
-    row: dict[str, Any] = {"preset": preset, "given": genotype, "seed": seed, "sets": sets}
-    if genotype is None:
-        words = [word for item in [*sets, f"seed={seed}"] for word in ("--set", item)]
-        found, row["search_seconds"] = nanonas("search", "--preset", preset, *words, "--out", str(out))
-        row |= {key: found[key] for key in ("trials", "cached", "failed", "random")}
-        row["val_accuracy"] = found["best"]["metrics"]["val_accuracy"]
-    else:
-        out.mkdir(parents=True)
-        write_text(out / "spec.yaml", spec.text())
-        row |= {"trials": 0, "search_seconds": 0.0}
-    given = ["--genotype", genotype] if genotype else []
-    trained, train_seconds = nanonas("train", str(out), *given)
-    evaluated, _ = nanonas("eval", str(out))
-    return row | {
-        "train_seconds": train_seconds,
-        "genotype": trained["genotype"],
-        "params": trained["params"],
-        "macs": trained["macs"],
-        "epochs": trained["epochs"],
-        "test_accuracy": trained["test_accuracy"],
-        "ece": evaluated["ece"],
-        "latency_ms": evaluated["latency_ms"]["batch_1"]["median"],
-        "environment": environment(threads=cores()),
-    }
-
-
-def _settings(sets: list[str]) -> list[str]:
-    return [item for item in sets if not item.startswith("data.root")]  # where the data lie is not what was measured
-
-
-def table(rows: list[dict[str, Any]]) -> None:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        shown = _settings(row["sets"])
-        given = [row["given"][:20] + "…"] if row.get("given") else []
-        groups.setdefault(" ".join([row["preset"], *given, *shown]), []).append(row)
-    print(f"{'preset':<44} n  {'test accuracy':<18} {'params':>8} {'trials':>6} {'search s':>9} {'train s':>8}")
-    for name, group in groups.items():
-        accuracies = [100 * row["test_accuracy"] for row in group]
-        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(group) > 1 else ""
-        means = [
-            statistics.fmean(row[k] for row in group) for k in ("params", "trials", "search_seconds", "train_seconds")
-        ]
-        accuracy = f"{statistics.fmean(accuracies):.2f}{spread} %"
-        print(
-            f"{name:<44} {len(group)}  {accuracy:<18} {means[0]:8,.0f} {means[1]:6.0f} {means[2]:9.0f} {means[3]:8.0f}"
-        )
 
 
 def main() -> None:
@@ -101,8 +29,8 @@ def main() -> None:
     if arguments.preset and not arguments.table:
         for seed in arguments.seed:
             rows = RECORD.rows()
-            wanted = (arguments.preset, arguments.genotype, seed, _settings(arguments.sets))
-            if wanted in [(r["preset"], r.get("given"), r["seed"], _settings(r["sets"])) for r in rows]:
+            wanted = (arguments.preset, arguments.genotype, seed, settings(arguments.sets))
+            if wanted in [(r["preset"], r.get("given"), r["seed"], settings(r["sets"])) for r in rows]:
                 continue
             out = arguments.out / f"{arguments.preset}-{len(rows)}-seed{seed}"
             row = measure(arguments.preset, arguments.genotype, seed, arguments.sets, out)

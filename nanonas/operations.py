@@ -234,6 +234,19 @@ def macs(layers: Sequence[Layer], height: int, width: int) -> int:
     return total
 
 
+def activations(layers: Sequence[Layer], height: int, width: int) -> int:
+    """Elements that convolutions applied in turn to one image of this size put out (Radosavovic et al. 2020,
+    arXiv:2003.13678): where multiplications are cheap, the time of a training follows them more than the MACs."""
+    total = 0
+    for layer in layers:
+        if isinstance(layer, Branches):
+            total += sum(activations(branch, height, width) for branch in layer.branches)
+        height, width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
+        if isinstance(layer, Conv):
+            total += layer.c_out * height * width
+    return total
+
+
 def build(layers: Sequence[Layer]) -> "nn.Module":
     from torch import nn
 

@@ -11,7 +11,8 @@ Epochs = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class Recipe(Config):
-    """SGD with Nesterov momentum; learning rate up linearly, then down by a cosine (Loshchilov & Hutter 2017).
+    """SGD with Nesterov momentum, or Muon for the filters of convolutions and SGD for the rest; learning rate up
+    linearly, then down by a cosine (Loshchilov & Hutter 2017) or linearly.
 
     Augmentation: reflect-padded translation, horizontal flip where the data set allows it, cutout (DeVries & Taylor
     2017, arXiv:1708.04552). Shifts and holes are fractions of the image's side, so they fit every size.
@@ -19,11 +20,16 @@ class Recipe(Config):
 
     epochs: Epochs = 30
     batch_size: Annotated[int, Field(ge=2, le=8192)] = 128
+    optimizer: Annotated[Literal["sgd", "muon"], Field(description="of the filters; of all else it is sgd")] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, le=10, description="peak")] = 0.1
+    decay: Annotated[Literal["cosine", "linear"], Field(description="how the rate falls after its peak")] = "cosine"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1, description="not on biases and batch norm")] = 5e-4
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of the steps in which the rate rises")] = 0.2
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    start_size: Annotated[
+        float, Field(gt=0, le=1, description="side of the images at first; they grow in three equal parts of the steps")
+    ] = 1.0
     translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125
     flip: Annotated[bool, Field(description="mirror half of the images, unless the data set forbids it")] = True
     cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole")] = 0.0

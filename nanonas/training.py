@@ -15,9 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import EvaluationError, SpecError
+from .muon import Muon
 from .recipe import Recipe
 
 PREDICT_BATCH = 500
+MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -166,10 +168,12 @@ def augment(images: Images, chosen: Tensor, recipe: Recipe, flip: bool, generato
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
-    """At a progress from 0 to 1: up linearly, then down to zero by half a cosine."""
+    """At a progress from 0 to 1: up linearly, then down to zero, by half a cosine or linearly."""
     if progress < recipe.warmup_fraction:
         return recipe.learning_rate * progress / recipe.warmup_fraction
     done = (progress - recipe.warmup_fraction) / (1 - recipe.warmup_fraction)
+    if recipe.decay == "linear":
+        return recipe.learning_rate * (1 - done)
     return recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
@@ -197,15 +201,7 @@ class Trainer:
         self.epoch = 0
         self.progress = 0.0
         self.steps_left = float(recipe.epochs * self.steps_per_epoch)
-        decayed = [p for p in network.parameters() if p.ndim > 1]
-        others = [p for p in network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        self.optimizers = _optimizers(self.network, recipe, fused=self.device.type in ("cpu", "cuda"))
 
     @property
     def done(self) -> bool:
@@ -239,24 +235,27 @@ class Trainer:
     def _step(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
         # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero
         rate = learning_rate(self.recipe, self.progress + (1 - self.progress) / max(1.0, self.steps_left) / 2)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
         batch = augment(self.images, chosen, self.recipe, self.flip, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self.network(batch)
         labels = self.images.labels[chosen]
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         loss.backward()
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return loss.detach()
 
     def state(self) -> dict[str, Tensor]:
         """Weights and momentum by name, for a file without code; progress travels beside it."""
         momentum = {
-            f"momentum.{name}": self.optimizer.state[parameter]["momentum_buffer"]
+            f"momentum.{name}": optimizer.state[parameter]["momentum_buffer"]
             for name, parameter in self.network.named_parameters()
-            if parameter in self.optimizer.state
+            for optimizer in self.optimizers
+            if parameter in optimizer.state
         }
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()} | momentum
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -265,10 +264,31 @@ class Trainer:
         network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         self.network.load_state_dict(network)
         for name, parameter in self.network.named_parameters():
-            if f"momentum.{name}" in tensors:
-                buffer = tensors[f"momentum.{name}"].to(parameter.device)
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
+            for optimizer in self.optimizers:
+                own = any(parameter is p for group in optimizer.param_groups for p in group["params"])
+                if own and f"momentum.{name}" in tensors:
+                    buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
+                    optimizer.state[parameter]["momentum_buffer"] = buffer
         self.epoch, self.progress, self.steps_left = epoch, progress, steps_left
+
+
+def _optimizers(network: nn.Module, recipe: Recipe, fused: bool) -> list[torch.optim.Optimizer]:
+    """Muon for filters that see more than one channel, if the recipe says so; SGD for all else, with weight decay on
+    what has more than one dimension."""
+    muon = recipe.optimizer == "muon"
+    filters = [p for p in network.parameters() if muon and p.ndim == 4 and p.shape[1] > 1]
+    others = [p for p in network.parameters() if not any(p is f for f in filters)]
+    sgd = torch.optim.SGD(
+        [
+            {"params": [p for p in others if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        fused=fused,
+    )
+    return [sgd, Muon(filters, recipe.learning_rate, MUON_MOMENTUM, recipe.weight_decay)] if filters else [sgd]
 
 
 @torch.inference_mode()

@@ -98,7 +98,7 @@ def test_a_loss_that_is_no_number_is_an_evaluation_error() -> None:
 
 def test_weight_decay_spares_biases_and_batch_norm() -> None:
     trainer = Trainer(ready(), images(), Recipe(weight_decay=0.1), True, 0)
-    decayed, others = trainer.optimizer.param_groups
+    decayed, others = trainer.optimizers[0].param_groups
     assert all(p.ndim > 1 for p in decayed["params"])
     assert all(p.ndim == 1 for p in others["params"])
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
@@ -133,7 +133,7 @@ def test_the_rate_rises_and_falls() -> None:
 def test_progress_ends_at_one() -> None:
     trainer = train(3)
     assert trainer.progress == pytest.approx(1)
-    assert trainer.optimizer.param_groups[0]["lr"] < 0.01
+    assert trainer.optimizers[0].param_groups[0]["lr"] < 0.01
 
 
 # ---- images

@@ -76,7 +76,7 @@ class Mobile(SearchSpace):
         stem: Annotated[Widths, Field(description="channels of the stem")] = (16, 24, 32)
         widths: Annotated[
             tuple[Widths, Widths, Widths], Field(description="channels of the first, second and third stage")
-        ] = ((16, 24, 32, 48), (32, 48, 64, 80, 96), (48, 64, 80, 96, 128))
+        ] = ((16, 24, 32, 48), (32, 48, 64, 80, 96, 112), (48, 64, 80, 96, 112, 128))
         depths: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(min_length=1)] = (1, 2, 3)
         blocks: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(BLOCKS)
         kernels: Annotated[tuple[Literal[1, 3, 5, 7], ...], Field(min_length=1)] = (3, 5)
@@ -106,6 +106,8 @@ class Mobile(SearchSpace):
             for options in widths:
                 cls._distinct(options)
             return widths
+
+    measures = ("params", "macs", "activations")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -160,6 +162,7 @@ class Mobile(SearchSpace):
         return {
             "params": operations.params(layers) + head.params,
             "macs": operations.macs(layers, task.height, task.width) + head.macs(1),
+            "activations": operations.activations(layers, task.height, task.width),
         }
 
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":

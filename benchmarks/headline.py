@@ -1,0 +1,64 @@
+"""The headline: half an hour from nothing on CIFAR-10, one arm and seed at a time, each as a user types it.
+
+    python benchmarks/headline.py search --seed 0 1 2 --root cifar10-jpeg    the preset cifar10-evo: search, then train
+    python benchmarks/headline.py random --seed 0 1 2 --root cifar10-jpeg    random search in the same minutes
+    python benchmarks/headline.py sample --seed 0 1 2 3 4 --root …           random networks, trained only
+    python benchmarks/headline.py resnet --seed 0 --root …                   a residual network by hand, likewise
+    python benchmarks/headline.py --table
+
+The data are decoded before the clock starts. Appends to benchmarks/results/headline.json; skips what is there.
+"""
+
+import argparse
+import random
+from pathlib import Path
+
+from common import Record
+from whole_runs import measure, table
+
+from nanonas import load_spec
+from nanonas.evaluators import EVALUATORS
+from nanonas.problem import Problem
+from nanonas.spaces import SPACES
+
+RECORD = Record("headline")
+PRESET = "cifar10-evo"
+CELL = "conv_3x3+none,none+none,conv_3x3,none"  # two convolutions one after the other, with a residual connection
+RESNET = "/".join(["w16", *[f"x2r:{CELL}"] * 3])  # a ResNet-20 of 218,906 parameters
+ARMS = ("search", "random", "sample", "resnet")
+
+
+def sampled(seed: int, sets: list[str]) -> str:
+    """A random genotype that meets the preset's constraints."""
+    spec = load_spec(PRESET, sets)
+    space = SPACES[spec.space.name](spec.space)
+    evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, lambda text: None)
+    problem = Problem.of(spec, space, evaluator)
+    rng = random.Random(f"sample/{seed}")
+    return str(next(g for g in iter(lambda: space.sample(rng), None) if problem.is_feasible(g)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("arm", nargs="?", choices=ARMS)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10; left out, torchvision's CIFAR-10")
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    parser.add_argument("--out", type=Path, default=Path("runs/headline"), help="where run directories go")
+    parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    arguments = parser.parse_args()
+    data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
+    for seed in arguments.seed if arguments.arm and not arguments.table else []:
+        arm, sets = arguments.arm, list(arguments.sets)
+        if RECORD.has(arm=arm, seed=seed, changes=arguments.sets):
+            continue
+        sets += ["strategy.name=random"] if arm == "random" else ["space.name=nano"] if arm == "resnet" else []
+        sets += ["constraints={}"] if arm == "resnet" else []
+        genotype = RESNET if arm == "resnet" else sampled(seed, [*data, *sets]) if arm == "sample" else None
+        row = measure(PRESET, genotype, seed, [*data, *sets], arguments.out / f"{arm}-seed{seed}-{len(RECORD.rows())}")
+        RECORD.append({"arm": arm, "changes": arguments.sets} | row)
+    table(RECORD.rows(), lambda row: " ".join([row["arm"], *row["changes"]]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Muon: steps of equal singular values."""
+
+import torch
+from torch import nn
+
+from nanonas.muon import Muon, orthogonalized
+from nanonas.training import seeded
+
+
+def matrices(count: int, rows: int, columns: int) -> torch.Tensor:
+    with seeded(0):
+        return torch.randn(count, rows, columns)
+
+
+def test_singular_values_become_alike() -> None:
+    for shape in [(3, 8, 72), (2, 40, 8)]:
+        values = torch.linalg.svdvals(orthogonalized(matrices(*shape)))
+        assert values.min() > 0.5
+        assert values.max() < 1.3
+
+
+def test_singular_vectors_stay() -> None:
+    matrix = matrices(1, 6, 20)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    middle = left.mT @ orthogonalized(matrix) @ right.mT
+    assert torch.allclose(middle, torch.diag_embed(middle.diagonal(dim1=1, dim2=2)), atol=1e-4)
+
+
+def test_filters_of_one_shape_step_as_each_alone() -> None:
+    start = matrices(2, 8, 36).reshape(2, 8, 4, 3, 3)
+
+    def stepped(which: list[int]) -> list[torch.Tensor]:
+        filters = [nn.Parameter(start[i].clone()) for i in which]
+        muon = Muon(filters, lr=0.1, momentum=0.6, weight_decay=0.01)
+        for _ in range(3):
+            for f in filters:
+                f.grad = f.detach() * 2 + 1
+            muon.step()
+        return [f.detach() for f in filters]
+
+    together, alone = stepped([0, 1]), [*stepped([0]), *stepped([1])]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(together, alone, strict=True))
+
+
+def test_weight_decay_is_decoupled_and_no_gradient_is_no_step() -> None:
+    still, moving = nn.Parameter(torch.ones(4, 2, 3, 3)), nn.Parameter(torch.ones(4, 2, 3, 3))
+    moving.grad = torch.zeros_like(moving)
+    Muon([still, moving], lr=0.1, momentum=0.0, weight_decay=0.5).step()
+    assert torch.equal(still, torch.ones_like(still))
+    assert torch.allclose(moving, torch.full_like(moving, 0.95))
