@@ -292,11 +292,11 @@ def _optimizers(network: nn.Module, recipe: Recipe, fused: bool) -> list[torch.o
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, images: Images) -> Tensor:
-    """Logits (N, classes) float32 on the CPU, one view of each image; on CUDA computed in float32 too."""
+def predict(network: nn.Module, images: Images, mirrored: bool = False) -> Tensor:
+    """Logits (N, classes) on the CPU, one view of each image, or of its mirror image; in float32 on any device."""
     network.eval()
     batches = (images.normalized(images.pixels[rows]) for rows in images.rows.split(PREDICT_BATCH))
-    return torch.cat([network(batch).float().cpu() for batch in batches])
+    return torch.cat([network(batch.flip(3) if mirrored else batch).float().cpu() for batch in batches])
 
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, float]:

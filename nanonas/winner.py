@@ -186,12 +186,13 @@ class _Training:
         while not self.trainer.done:
             self._epoch(start)
         save_model(self.target, self.classifier)
-        looks, accuracy = self._test()
+        looks, accuracy, averaged = self._test()
         result = document(
             "train",
             self.target,
             genotype=str(self.genotype),
             test_accuracy=accuracy,
+            test_accuracy_tta=averaged,
             params=self.classifier.params,
             macs=self.classifier.macs,
             epochs=self.trainer.epoch,
@@ -269,9 +270,15 @@ class _Training:
         self.log.say(f"continuing after epoch {self.trainer.epoch}")
         return True
 
-    def _test(self) -> tuple[int, float]:
-        """Looks at the test data: how many looks there were by now, and the accuracy."""
+    def _test(self) -> tuple[int, float, float]:
+        """Looks at the test data: how many looks there were by now; the accuracy of one view of each image; and that of
+        the mean over an image and its mirror image, where a mirror image is of the same class."""
         images, labels = self.dataset.test()
         looks = count_test_look(self.target, "train")
         test = Images.of(images, labels, self.dataset.mean, self.dataset.std, self.trainer.device)
-        return looks, score(predict(self.classifier.network, test), test.labels)["accuracy"]
+        logits = predict(self.classifier.network, test)
+        accuracy = score(logits, test.labels)["accuracy"]
+        if not self.dataset.flip:
+            return looks, accuracy, accuracy
+        both = logits + predict(self.classifier.network, test, mirrored=True)
+        return looks, accuracy, score(both, test.labels)["accuracy"]

@@ -11,6 +11,7 @@ from nanonas.training import (
     Images,
     Trainer,
     augment,
+    computes_in_bfloat16,
     learning_rate,
     out_of_memory,
     predict,
@@ -45,8 +46,12 @@ def ready(side: int = 8) -> nn.Module:
     return net
 
 
-def train(epochs: int, stop: int | None = None, seed: int = 0) -> Trainer:
-    trainer = Trainer(ready(), images(), Recipe(epochs=epochs, batch_size=16), True, seed)
+def recipe(epochs: int, optimizer: str = "sgd") -> Recipe:
+    return Recipe.model_validate({"epochs": epochs, "batch_size": 16, "optimizer": optimizer})
+
+
+def train(epochs: int, stop: int | None = None, seed: int = 0, optimizer: str = "sgd") -> Trainer:
+    trainer = Trainer(ready(), images(), recipe(epochs, optimizer), True, seed)
     while not trainer.done and trainer.epoch != stop:
         trainer.run_epoch()
     return trainer
@@ -60,9 +65,10 @@ def same(first: Trainer, second: Trainer) -> bool:
     return all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
 
 
-def test_it_learns() -> None:
-    trainer = train(5)
-    assert trainer.epoch == 5
+@pytest.mark.parametrize(("optimizer", "epochs"), [("sgd", 5), ("muon", 15)])
+def test_it_learns(optimizer: str, epochs: int) -> None:
+    trainer = train(epochs, optimizer=optimizer)
+    assert trainer.epoch == epochs
     assert score(predict(trainer.network, images(seed=1)), images().labels)["accuracy"] > 0.95
 
 
@@ -79,9 +85,10 @@ def test_nothing_global_is_changed() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_continued_training_equals_an_undisturbed_one() -> None:
-    straight, begun = train(4), train(4, stop=2)
-    continued = Trainer(ready(), images(), Recipe(epochs=4, batch_size=16), True, 0)
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_a_continued_training_equals_an_undisturbed_one(optimizer: str) -> None:
+    straight, begun = train(4, optimizer=optimizer), train(4, stop=2, optimizer=optimizer)
+    continued = Trainer(ready(), images(), recipe(4, optimizer), True, 0)
     continued.load_state(begun.state(), begun.epoch, begun.progress, begun.steps_left)
     while not continued.done:
         continued.run_epoch()
@@ -102,6 +109,31 @@ def test_weight_decay_spares_biases_and_batch_norm() -> None:
     assert all(p.ndim > 1 for p in decayed["params"])
     assert all(p.ndim == 1 for p in others["params"])
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+
+
+def test_muon_takes_the_filters_that_see_several_channels() -> None:
+    depthwise = nn.Conv2d(4, 4, 3, groups=4)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), depthwise, nn.Flatten(), nn.Linear(64, 2))
+    sgd, muon = Trainer(net, images(), recipe(1, "muon"), True, 0).optimizers
+    (filters,) = muon.param_groups[0]["params"]
+    assert filters is net[0].weight
+    assert sum(len(group["params"]) for group in sgd.param_groups) == 5
+
+
+def test_precision_is_that_of_the_machine_unless_it_is_told() -> None:
+    tiles = torch.cpu._is_amx_tile_supported()
+    assert computes_in_bfloat16(CPU, "auto") == tiles
+    assert computes_in_bfloat16(CPU, "bfloat16")
+    assert not computes_in_bfloat16(CPU, "float32")
+    assert computes_in_bfloat16(torch.device("cuda"), "auto")
+
+
+def test_bfloat16_learns_too() -> None:
+    trainer = Trainer(ready(), images(), Recipe(epochs=5, batch_size=16, precision="bfloat16"), True, 0)
+    while not trainer.done:
+        trainer.run_epoch()
+    assert all(p.dtype == torch.float32 for p in trainer.network.parameters())
+    assert score(predict(trainer.network, images(seed=1)), images().labels)["accuracy"] > 0.95
 
 
 def test_more_steps_than_an_epoch_has_are_an_epoch() -> None:
@@ -128,6 +160,7 @@ def test_the_rate_rises_and_falls() -> None:
     falling = [learning_rate(recipe, x / 100) for x in range(25, 101)]
     assert falling == sorted(falling, reverse=True)
     assert learning_rate(Recipe(warmup_fraction=0), 0) == 0.1
+    assert learning_rate(Recipe(warmup_fraction=0, decay="linear"), 0.25) == pytest.approx(0.075)
 
 
 def test_progress_ends_at_one() -> None:
