@@ -1,9 +1,10 @@
-"""A journal of 100,000 trials: how long it takes to open, resume and compare, and the memory.
+"""A journal of 100,000 trials: how long it takes to open, resume, compare and report, and the memory.
 
     python benchmarks/journal.py [--trials 100000]
 
 Writes the journal by a search of the space nano with a synthetic score (random search; some minutes), then measures
-each command's work in a process of its own: seconds, and the most memory above that of `import torch`. Appends to
+each command's work in a process of its own: seconds, and the most memory above that of `import torch`. `compare` reads
+the result files only; `report` is compare with --html, which draws every trial. Appends to
 benchmarks/results/journal.json.
 """
 
@@ -52,7 +53,20 @@ def compared(run: Path, trials: int) -> None:
     assert compare([run])["groups"]
 
 
-WORK = {"torch": lambda run, trials: None, "open": opened, "resume": searched, "compare": compared}
+def reported(run: Path, trials: int) -> None:
+    from nanonas import compare
+
+    compare([run], run.parent / "report.html")
+
+
+WORK = {
+    "torch": lambda run, trials: None,
+    "open": opened,
+    "resume": searched,
+    "compare": compared,
+    "report": reported,
+}
+MEASURED = [what for what in WORK if what != "torch"]
 
 
 def inside(what: str, run: Path, trials: int) -> None:
@@ -85,12 +99,13 @@ def main() -> None:
             searched(run, arguments.trials)
             row: dict[str, Any] = {"trials": arguments.trials, "bytes": (run / "trials.jsonl").stat().st_size}
             plain = measured("torch", run, arguments.trials)["bytes"]
-            for what in ("open", "resume", "compare"):
+            for what in MEASURED:
                 found = measured(what, run, arguments.trials)
                 row |= {f"{what}_seconds": round(found["seconds"], 2), f"{what}_bytes": int(found["bytes"] - plain)}
+            row["report_file_bytes"] = (run.parent / "report.html").stat().st_size
             RECORD.append(row)
     for row in RECORD.rows():
-        for what in ("open", "resume", "compare"):
+        for what in MEASURED:
             megabytes = row[f"{what}_bytes"] / 1e6
             print(f"{row['trials']:,} trials, {what}: {row[f'{what}_seconds']} s, {megabytes:.0f} MB above torch")
 

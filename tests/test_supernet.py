@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from nanonas.classifier import save_tensors
 from nanonas.engine import search
-from nanonas.errors import SpecError
+from nanonas.errors import RunError, SpecError
 from nanonas.network import MixedCell
 from nanonas.operations import OPERATIONS
 from nanonas.planning import plan
@@ -67,6 +68,15 @@ def test_a_resumed_search_equals_a_straight_one(loss: str, tmp_path: Path) -> No
         path = tmp_path / "run" / "trials.jsonl"
         path.write_text(path.read_text().splitlines(keepends=True)[0])
     assert outcomes(search(make_spec(), tmp_path / "run")) == straight
+
+
+def test_the_weights_of_something_else_are_no_checkpoint(tmp_path: Path) -> None:
+    begun = search(make_spec(), tmp_path / "run")
+    next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    save_tensors(tmp_path / "run" / "supernet.safetensors", {"x": torch.zeros(3)}, {})
+    with pytest.raises(RunError, match=r"supernet\.safetensors is damaged; delete it"):
+        list(search(make_spec(), tmp_path / "run"))
 
 
 def test_it_stops_after_its_last_epoch(tmp_path: Path) -> None:

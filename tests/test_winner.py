@@ -291,3 +291,15 @@ def test_a_hole_of_many_gigabytes_is_not_read(name: str, run: Path) -> None:
     done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: "), done.stderr
+
+
+def test_a_network_larger_than_any_memory_is_not_built(run: Path) -> None:
+    card = json.loads((run / "model.json").read_text())
+    card["space"] |= {"widths": [512], "cells": [8]}
+    stage = "x8:conv_3x3+conv_3x3,conv_3x3+conv_3x3,conv_3x3,conv_3x3"
+    (run / "model.json").write_text(json.dumps(card | {"genotype": f"w512/{stage}/{stage}/{stage}"}))
+    with (run / "model.safetensors").open("r+b") as file:
+        file.truncate(50_000_000_000)
+    limited = f"ulimit -d 4000000; exec {sys.executable} -m nanonas eval {run}"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1].startswith(f"error: {run}/model.safetensors is damaged"), done.stderr
