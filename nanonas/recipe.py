@@ -27,17 +27,12 @@ class Recipe(Config):
     weight_decay: Annotated[float, Field(ge=0, le=1, description="not on biases and batch norm")] = 5e-4
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of the steps in which the rate rises")] = 0.2
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    start_size: Annotated[
-        float, Field(gt=0, le=1, description="side of the images at first; they grow in three equal parts of the steps")
-    ] = 1.0
     translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125
     flip: Annotated[bool, Field(description="mirror half of the images, unless the data set forbids it")] = True
     cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole")] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Field(
-            description="of forward and backward; auto: bfloat16 on CUDA and on CPUs that multiply it in tiles (AMX)"
-        ),
+        Field(description="of forward and backward; auto: bfloat16 on CUDA and, but for tiny images, on CPUs with AMX"),
     ] = "auto"
 
 

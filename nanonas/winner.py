@@ -199,6 +199,7 @@ class _Training:
             train_seconds=round(self.seconds, 3),
             history=self.history,
             device=str(self.trainer.device),
+            precision="bfloat16" if self.trainer.bfloat16 else "float32",
             threads=torch.get_num_threads(),
             request=json.loads(self.request),
             spec=self.spec.model_dump(mode="json"),

@@ -11,6 +11,7 @@ from nanonas.errors import SpecError
 from nanonas.operations import OPERATIONS
 from nanonas.space import SearchSpace, Task
 from nanonas.spaces import SPACES
+from nanonas.spaces.mobile import BLOCKS
 
 TASK = Task(3, 32, 32, 10)
 SEEDS = st.integers(0, 2**32)
@@ -282,3 +283,54 @@ def test_the_smallest_is_smaller_than_any_sample() -> None:
 
     least = params(space.smallest(params))
     assert least <= min(params(space.sample(random.Random(seed))) for seed in range(200))
+
+
+# ---- mobile
+
+
+def test_mobile_keys_forget_an_expansion_that_nothing_has() -> None:
+    space = make("mobile")
+    text = "w16/pool24:residual3e{0}x1/stride48:conv5e{0}x2s/keep64:inverted5e{1}x1"
+    keys = [space.canonical(space.parse(text.format(*pair))) for pair in [(2, 3), (4, 3), (2, 4)]]
+    assert keys[0] == keys[1] != keys[2]
+    named = [{feature.partition("=")[0] for feature in space.features(space.parse(text.format(2, 3)))}]
+    assert "stage3.expansion" in named[0]
+    assert "stage1.expansion" not in named[0]
+
+
+@pytest.mark.parametrize("block", list(BLOCKS))
+def test_every_mobile_block_is_built_as_measured(block: str) -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    space = make("mobile")
+    genotype = space.parse(f"w16/pool16:{block}5e3x2s/stride32:{block}3e2x1/keep48:{block}3e4x1s")
+    network = space.build(genotype, TASK).eval()
+    seen = 0
+
+    def count(module: object, inputs: object, output: torch.Tensor) -> None:
+        nonlocal seen
+        seen += output.numel()
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(count)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 3, 32, 32))
+    measured = space.measure(genotype, TASK)
+    assert counter.get_total_flops() == 2 * measured["macs"]
+    assert sum(p.numel() for p in network.parameters()) == measured["params"]
+    assert seen == measured["activations"]
+
+
+@pytest.mark.parametrize(
+    "text", ["w24", "w24/pool16:conv3e2x1", "w24/pool17:conv3e2x1/pool32:conv3e2x1/pool48:conv3e2x1"]
+)
+def test_what_is_no_mobile_genotype_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="genotype"):
+        make("mobile").parse(text)
+
+
+def test_mobile_refuses_an_unknown_block() -> None:
+    with pytest.raises(ValueError, match=r"unknown block 'residal'.*residual"):
+        SPACES["mobile"].Config(blocks=("conv", "residal"))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STAGES = 3
 SQUEEZE = 8  # channels to one hidden unit of squeeze-and-excitation
 CHOICES_OF_A_STAGE = 7
+REDUCTIONS = {"pool": "halved by 2×2 maxima", "stride": "halved by stride 2", "keep": "as large as before"}
 
 Width = Annotated[int, Field(ge=4, le=512)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
@@ -60,12 +61,12 @@ EXPANDING = ("inverted", "fused")  # the others have no hidden channels
 
 @SPACES.register("mobile")
 class Mobile(SearchSpace):
-    """Stem, three stages that halve the image and then repeat a block, head: stage-wise, as mobile networks are
-    searched (Tan et al. 2019, arXiv:1807.11626).
+    """Stem, three stages that begin with a convolution and then repeat a block, head: stage-wise, as mobile networks
+    are searched (Tan et al. 2019, arXiv:1807.11626).
 
-    A stage chooses how it halves (`pool`: convolution, maximum of 2×2, batch norm; `stride`: a convolution of stride
-    2), its width, and block, kernel, expansion, depth and squeeze-and-excitation of what follows. All blocks but `conv`
-    are residual.
+    A stage chooses whether and how it halves the image (`pool`: convolution, maximum of 2×2, batch norm; `stride`: a
+    convolution of stride 2; `keep`: not), its width, and block, kernel, expansion, depth and squeeze-and-excitation of
+    what follows. All blocks but `conv` are residual.
 
     Text: `w24/pool32:residual3e2x1/stride64:inverted5e4x2s/…`: the stem's width; then for each stage how it halves and
     its width, the block with its kernel, expansion and depth, `s` for squeeze-and-excitation.
@@ -114,7 +115,7 @@ class Mobile(SearchSpace):
         self.choices = [Choice("stem", config.stem)]
         for stage, widths in enumerate(config.widths, 1):
             self.choices += [
-                Choice(f"stage{stage}.reduction", ("pool", "stride")),
+                Choice(f"stage{stage}.reduction", tuple(REDUCTIONS)),
                 Choice(f"stage{stage}.width", widths),
                 Choice(f"stage{stage}.block", config.blocks),
                 Choice(f"stage{stage}.kernel", config.kernels),
@@ -132,7 +133,7 @@ class Mobile(SearchSpace):
 
     def parse(self, text: str) -> Genotype:
         stem, *stages = text[:1000].split("/")
-        form = r"(pool|stride)([0-9]{1,3}):([a-z]{1,20})([0-9])e([0-9])x([0-9]{1,2})(s?)"
+        form = r"(pool|stride|keep)([0-9]{1,3}):([a-z]{1,20})([0-9])e([0-9])x([0-9]{1,2})(s?)"
         found = [re.fullmatch(form, stage) for stage in stages]
         if not re.fullmatch(r"w[0-9]{1,3}", stem) or len(found) != STAGES or None in found:
             raise SpecError(
@@ -174,10 +175,10 @@ class Mobile(SearchSpace):
         lines = [f"stem    {genotype.values[0]} channels"]
         for number, stage in enumerate(_stages(genotype.values), 1):
             reduction, width, block, kernel, expansion, depth, squeeze = stage
-            by = "2×2 maximum" if reduction == "pool" else "stride 2"
+            by = REDUCTIONS[str(reduction)]
             inside = f", {int(width) * int(expansion)} channels inside" if block in EXPANDING else ""
             weighted = ", squeeze-and-excitation" if squeeze else ""
-            lines.append(f"stage {number} {width} channels, halved by {by}")
+            lines.append(f"stage {number} {width} channels, {by}")
             lines.append(f"    {depth} × {block} {kernel}×{kernel}{inside}{weighted}")
         return "\n".join([*lines, "head    global average pooling, classifier"])
 
@@ -186,11 +187,9 @@ class Mobile(SearchSpace):
         blocks = [[*operations.stem(task.channels, max(task.height, task.width), before), relu()]]
         for reduction, width, block, kernel, expansion, depth, squeeze in _stages(genotype.values):
             channels = int(width)
-            entry: list[Layer] = (
-                [Conv(before, channels, 3), operations.halve_by_maximum()]
-                if reduction == "pool"
-                else [Conv(before, channels, 3, stride=2)]
-            )
+            entry: list[Layer] = [Conv(before, channels, 3, stride=2 if reduction == "stride" else 1)]
+            if reduction == "pool":
+                entry.append(operations.halve_by_maximum())
             blocks.append([*entry, BatchNorm(channels), relu()])
             branch = BLOCKS[str(block)](channels, int(kernel), channels * int(expansion))
             if squeeze:
