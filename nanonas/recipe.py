@@ -25,6 +25,7 @@ class Recipe(Config):
     decay: Annotated[Literal["cosine", "linear"], Field(description="how the rate falls after its peak")] = "cosine"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1, description="not on biases and batch norm")] = 5e-4
+    filter_decay: Annotated[float, Field(ge=0, le=1, description="weight decay of Muon, decoupled")] = 0.1
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of the steps in which the rate rises")] = 0.2
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125

@@ -21,7 +21,6 @@ from .recipe import Recipe
 PREDICT_BATCH = 500
 FEW_PIXELS = 16 * 16
 MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
-MUON_DECAY = 40  # times that of SGD, whose momentum adds up what it decays
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -295,11 +294,7 @@ def _optimizers(network: nn.Module, recipe: Recipe, fused: bool) -> list[torch.o
         nesterov=recipe.momentum > 0,
         fused=fused,
     )
-    return (
-        [sgd, Muon(filters, recipe.learning_rate, MUON_MOMENTUM, MUON_DECAY * recipe.weight_decay)]
-        if filters
-        else [sgd]
-    )
+    return [sgd, Muon(filters, recipe.learning_rate, MUON_MOMENTUM, recipe.filter_decay)] if filters else [sgd]
 
 
 @torch.inference_mode()
