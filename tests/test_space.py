@@ -298,6 +298,13 @@ def test_mobile_keys_forget_an_expansion_that_nothing_has() -> None:
     assert "stage1.expansion" not in named[0]
 
 
+def test_mobile_keys_see_that_a_kept_stage_begins_with_a_convolution_like_any_other() -> None:
+    space = make("mobile")
+    text = "w16/pool32:conv3e2x{}/keep32:conv3e2x{}/pool48:conv3e2x1{}"
+    keys = [space.canonical(space.parse(text.format(*which))) for which in [(2, 1, ""), (1, 2, ""), (1, 2, "s")]]
+    assert keys[0] == keys[1] != keys[2]
+
+
 @pytest.mark.parametrize("block", list(BLOCKS))
 def test_every_mobile_block_is_built_as_measured(block: str) -> None:
     import torch

@@ -148,14 +148,22 @@ class Mobile(SearchSpace):
         return self._checked(values, text)
 
     def canonical(self, genotype: Genotype) -> str:
-        """The text, but for the expansion of a block that has none."""
-        return re.sub(rf"(?<!{EXPANDING[0]})(?<!{EXPANDING[1]})([0-9])e[0-9]", r"\1", str(genotype))
+        """What is built, in order: a stage that keeps size and width begins with a `conv` like any other, and only blocks
+        with hidden channels have an expansion."""
+        before = genotype.values[0]
+        built = [f"stem>{before}"]
+        for reduction, width, block, kernel, expansion, depth, squeeze in _stages(genotype.values):
+            built.append(f"conv3:{before}>{width}{'' if reduction == 'keep' else reduction}")
+            hidden = f"e{expansion}" if block in EXPANDING else ""
+            built += [f"{block}{kernel}{hidden}:{width}>{width}{'s' if squeeze else ''}"] * int(depth)
+            before = width
+        return ";".join(built)
 
     def features(self, genotype: Genotype) -> frozenset[str]:
-        _, *stages = self.canonical(genotype).split("/")
-        choices = super().features(genotype)
-        dead = {f"stage{i}.expansion" for i, text in enumerate(stages, 1) if not re.search(r"[0-9]e[0-9]", text)}
-        return frozenset(choice for choice in choices if choice.partition("=")[0] not in dead)
+        """The choices, but for the expansion of blocks that have none."""
+        blocks = [stage[2] for stage in _stages(genotype.values)]
+        dead = tuple(f"stage{i}.expansion=" for i, block in enumerate(blocks, 1) if block not in EXPANDING)
+        return frozenset(choice for choice in super().features(genotype) if not choice.startswith(dead))
 
     def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
         layers = [layer for block in self._blocks(genotype, task) for layer in block]
