@@ -148,8 +148,8 @@ class Mobile(SearchSpace):
         return self._checked(values, text)
 
     def canonical(self, genotype: Genotype) -> str:
-        """What is built, in order: a stage that keeps size and width begins with a `conv` like any other, and only blocks
-        with hidden channels have an expansion."""
+        """What is built, in order. A stage that keeps size and width begins with a `conv` like any other, and only
+        blocks with hidden channels have an expansion."""
         before = genotype.values[0]
         built = [f"stem>{before}"]
         for reduction, width, block, kernel, expansion, depth, squeeze in _stages(genotype.values):
