@@ -37,7 +37,7 @@ def select_device(name: str) -> torch.device:
 def computes_in_bfloat16(device: torch.device, precision: str, pixels: int) -> bool:
     """What `precision` means on a device, for images of so many pixels.
 
-    On a CPU without AMX tiles bfloat16 is emulated, and many times slower; with them it is twice as fast as float32,
+    On a CPU without AMX tiles bfloat16 is emulated, and many times slower; with them it is faster than float32,
     but slower on images so small that casting takes longer than computing.
     """
     tiles = device.type == "cpu" and torch.cpu._is_amx_tile_supported() and pixels >= FEW_PIXELS
@@ -48,7 +48,7 @@ def computes_in_bfloat16(device: torch.device, precision: str, pixels: int) -> b
 def keep_freed_memory() -> None:
     """Has glibc keep what tensors free, up to 1 GB a piece, instead of handing every page back and fetching it again.
 
-    Elsewhere nothing happens. Trainings of small networks take some 8 % less time.
+    Elsewhere nothing happens. Trainings of small networks take a few per cent less time.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
