@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from .classifier import load_tensors, save_tensors
+from .images import Images, augment
 from .network import MixedCell
 from .recipe import Recipe
-from .training import Images, Trainer, augment
+from .training import Trainer
 
 
 class SupernetTrainer:

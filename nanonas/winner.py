@@ -16,6 +16,7 @@ from .engine import training_seed
 from .environment import environment
 from .errors import RunError
 from .genotype import Genotype
+from .images import Images
 from .problem import check_connected
 from .recipe import Progress
 from .results import best_trial, read_trials
@@ -33,7 +34,7 @@ from .run_directory import (
 )
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
-from .training import Images, Trainer, predict, score, seeded, select_device
+from .training import Trainer, predict, score, seeded, select_device
 from .trial import LARGEST
 
 CALIBRATION_STEPS = 6

@@ -16,7 +16,7 @@ LAYERS = [
     ["space", "trial", "graph", "dataset_cache", "image_folder", "torchvision_sets", "statistics", "ranking"],
     ["operations", "pareto", "data"],
     ["cell", "problem", "proxies", "failures"],
-    ["spaces", "strategies", "evaluators", "exporters", "network", "muon", "training", "profile"],
+    ["spaces", "strategies", "evaluators", "exporters", "network", "muon", "images", "training", "profile"],
     ["executors"],
     ["spec"],
     ["run_directory", "journal"],

@@ -6,11 +6,10 @@ import torch
 from torch import nn
 
 from nanonas.errors import EvaluationError, SpecError
+from nanonas.images import Images, augment
 from nanonas.recipe import Recipe
 from nanonas.training import (
-    Images,
     Trainer,
-    augment,
     computes_in_bfloat16,
     learning_rate,
     out_of_memory,

@@ -22,8 +22,8 @@ from . import EVALUATORS, Evaluator, Say
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..images import Images
     from ..spec import Spec
-    from ..training import Images
 
 PROXY_IMAGES = 64  # the batch of the zero-cost proxies
 
@@ -93,14 +93,15 @@ class Training(Evaluator):
         return {"val_accuracy": result["accuracy"], "val_loss": result["loss"], "train_seconds": round(seconds, 3)}
 
     def _fresh(self, network: "nn.Module", train: "Images") -> Mapping[str, float]:
+        from ..images import batch
         from ..proxies import proxy_scores
-        from ..training import batch
 
         return proxy_scores(network.to(train.pixels.device), batch(train, PROXY_IMAGES, self.seed))
 
     def _load(self, image_size: int, data_fraction: float) -> "tuple[Images, Images]":
         """Training and validation images at a fidelity, kept for the next candidate."""
-        from ..training import Images, select_device
+        from ..images import Images
+        from ..training import select_device
 
         assert self.data is not None
         images, labels = self.data.train_images, self.data.train_labels

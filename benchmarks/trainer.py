@@ -1,0 +1,155 @@
+"""Images a second of the trainer, of a bare loop over tensors in memory, and of the loop a user would write.
+
+    python benchmarks/trainer.py --root cifar10-jpeg [--genotype G] [--rounds 5]
+
+All three train one network with SGD, turn about in one process on all cores. The bare loop knows the data as normalized
+float32 tensors, does not augment, and computes in the trainer's precision; the user's loop reads the files with
+torchvision's ImageFolder, augments with its transforms, and loads with two workers of a DataLoader, in float32. Appends
+to benchmarks/results/trainer.json; skips what is there.
+"""
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from common import Record
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from nanonas import load_spec
+from nanonas.data import load_dataset
+from nanonas.environment import cores, environment
+from nanonas.images import Images
+from nanonas.recipe import Recipe
+from nanonas.spaces import SPACES
+from nanonas.training import Trainer, computes_in_bfloat16
+
+RECORD = Record("trainer")
+GENOTYPE = "w24/pool24:conv3e2x1/pool96:conv3e2x1/pool80:conv3e2x1"
+SECONDS = 20  # a loop and round
+STEPS = 20  # of the trainer at a time
+
+
+def throughput(step: Callable[[], int]) -> float:
+    """Images a second."""
+    for _ in range(3):
+        step()
+    images, start = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - start) < SECONDS:
+        images += step()
+    return images / seconds
+
+
+def forever(batches: "DataLoader[tuple[Tensor, Tensor]]") -> Iterator[tuple[Tensor, Tensor]]:
+    return itertools.chain.from_iterable(itertools.repeat(batches))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="a folder of images with train/ and test/")
+    parser.add_argument("--genotype", default=GENOTYPE, help="of the space mobile")
+    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    if not RECORD.has(genotype=arguments.genotype, batch=arguments.batch, cores=cores()):
+        RECORD.append(measured(arguments.root, arguments.genotype, arguments.batch, arguments.rounds))
+    print(f"{'genotype':<60} {'batch':>5} {'trainer':>8} {'bare loop':>9} {'files':>6} {'/ bare':>6} {'/ files':>7}")
+    for row in RECORD.rows():
+        speeds = [statistics.median(row["images_per_second"][name]) for name in ("trainer", "bare", "files")]
+        ratios = [statistics.median(row["ratio"][name]) for name in ("bare", "files")]
+        print(f"{row['genotype']:<60} {row['batch']:>5} {speeds[0]:8.0f} {speeds[1]:9.0f} {speeds[2]:6.0f}", end=" ")
+        print(f"{ratios[0]:6.2f} {ratios[1]:7.2f}")
+
+
+def measured(root: Path, genotype: str, size: int, rounds: int) -> dict[str, object]:
+    torch.set_num_threads(cores())
+    data = load_dataset(load_spec("cifar10-evo", ["data.name=folder", f"data.root={root}"]).data, print)
+    images = Images.of(data.train_images, data.train_labels, data.mean, data.std, torch.device("cpu"))
+    height, width = images.pixels.shape[1:3]
+    bfloat16 = computes_in_bfloat16(images.pixels.device, "auto", height * width)
+    space = SPACES["mobile"](SPACES["mobile"].Config())  # type: ignore[call-arg]
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return space.build(space.parse(genotype), data.task).train()
+
+    def train(model: nn.Module, bfloat16: bool) -> Callable[[Tensor, Tensor], int]:
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+        )
+
+        def step(batch: Tensor, labels: Tensor) -> int:
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                logits = model(batch)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return len(batch)
+
+        return step
+
+    trainer = Trainer(network(), images, Recipe(epochs=10_000, batch_size=size), flip=True, seed=0)
+
+    def trainer_steps() -> int:
+        trainer.run_epoch(STEPS)
+        return STEPS * size
+
+    pixels = torch.cat([images.normalized(images.pixels[rows]) for rows in images.rows.split(1000)])
+    bare = train(network().to(memory_format=torch.channels_last), bfloat16)
+
+    def bare_step() -> int:
+        chosen = torch.randint(len(pixels), (size,))
+        return bare(pixels[chosen], images.labels[chosen])
+
+    augmented = transforms.Compose(
+        [
+            transforms.RandomCrop((height, width), padding=height // 8, padding_mode="reflect"),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(data.mean, data.std),
+        ]
+    )
+    files = ImageFolder(str(root / "train"), augmented)
+    loader = torch.utils.data.DataLoader(
+        files, size, shuffle=True, num_workers=2, persistent_workers=True, drop_last=True
+    )
+    batches = forever(loader)
+    plain = train(network(), bfloat16=False)
+    loops = {
+        "trainer": trainer_steps,
+        "bare": bare_step,
+        "files": lambda: plain(*next(batches)),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in loops}
+    for number in range(rounds):
+        for name, step in loops.items():
+            speeds[name].append(round(throughput(step), 1))
+        print(
+            f"round {number + 1}: " + ", ".join(f"{name} {values[-1]:.0f}/s" for name, values in speeds.items()),
+            flush=True,
+        )
+    ratio = {
+        name: [round(a / b, 4) for a, b in zip(speeds["trainer"], speeds[name], strict=True)]
+        for name in ("bare", "files")
+    }
+    return {
+        "genotype": genotype,
+        "batch": size,
+        "cores": cores(),
+        "bfloat16": bfloat16,
+        "images_per_second": speeds,
+        "ratio": ratio,
+        "environment": environment(threads=cores()),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Images: pictures in memory, and the batches that a training makes of them."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of a data set in memory, without a copy of the rest.
+
+    Attributes:
+        pixels: (M, H, W, C) uint8, the whole set; on the CPU it may be a mapped file that all workers share.
+        rows: (N,) which of them; `labels` (N,) int64 are theirs.
+        mean, std: a channel, of pixel / 255.
+    """
+
+    pixels: Tensor
+    rows: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device,
+        rows: np.ndarray | None = None,
+    ) -> "Images":
+        rows = np.arange(len(labels)) if rows is None else rows
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a mapped file is read-only, and so do we treat it
+            mapped = torch.from_numpy(pixels)
+        own = torch.from_numpy(np.array(labels[rows], dtype=np.int64))
+        return cls(mapped.to(device), torch.from_numpy(np.array(rows)).to(device), own.to(device), mean, std)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def resized(self, side: int) -> "Images":
+        """The longer side becomes `side` pixels (bilinear, antialiased)."""
+        height, width = self.pixels.shape[1:3]
+        scale = side / max(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        if size == (height, width):
+            return self
+        parts = []
+        for rows in self.rows.split(1000):
+            part = self.pixels[rows].cpu().permute(0, 3, 1, 2).float()  # on the CPU: the same pixels on any device
+            part = F.interpolate(part, size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
+            parts.append(part.to(torch.uint8).permute(0, 2, 3, 1).contiguous())
+        pixels = torch.cat(parts).to(self.pixels.device)
+        rows = torch.arange(len(self), device=self.rows.device)
+        return Images(pixels, rows, self.labels, self.mean, self.std)
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, C) uint8 → (N, C, H, W) float32 in channels_last: (pixel / 255 − mean) / std."""
+        mean = torch.tensor(self.mean, device=pixels.device) * 255
+        std = torch.tensor(self.std, device=pixels.device) * 255
+        return ((pixels.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+def batch(images: Images, count: int, seed: int) -> Tensor:
+    """Some images (N, C, H, W), normalized, not augmented; the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(images), generator=generator)[:count].to(images.rows.device)
+    return images.normalized(images.pixels[images.rows[chosen]])
+
+
+def augment(images: Images, chosen: Tensor, recipe: Recipe, flip: bool, generator: torch.Generator) -> Tensor:
+    """A batch (N, C, H, W), translated with reflection, flipped and cut out, each image differently.
+
+    One gather does selection, translation and flip: rows and columns are indices, reflected at the borders.
+    """
+    device = images.pixels.device
+    count = len(chosen)
+    height, width = images.pixels.shape[1:3]
+
+    def draw(high: int) -> Tensor:
+        return torch.randint(high, (count, 1), generator=generator).to(device)
+
+    def shifted(length: int) -> Tensor:
+        reach = int(recipe.translate * length)
+        position = torch.arange(length, device=device) + draw(2 * reach + 1) - reach
+        position = position.abs()
+        return torch.where(position >= length, 2 * (length - 1) - position, position)  # (N, length)
+
+    rows, columns = shifted(height), shifted(width)
+    if flip and recipe.flip:
+        columns = torch.where(draw(2).bool(), columns.flip(1), columns)
+    batch = images.normalized(images.pixels[images.rows[chosen][:, None, None], rows[:, :, None], columns[:, None, :]])
+    hole = round(recipe.cutout * max(height, width))
+    if hole:
+        top, left = draw(height) - hole // 2, draw(width) - hole // 2
+        y, x = torch.arange(height, device=device), torch.arange(width, device=device)
+        inside = ((y >= top) & (y < top + hole))[:, :, None] & ((x >= left) & (x < left + hole))[:, None, :]
+        batch = batch.masked_fill(inside[:, None], 0.0)
+    return batch
