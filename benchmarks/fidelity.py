@@ -1,0 +1,127 @@
+"""Does the cheap score that a search chooses by rank networks as longer trainings do?
+
+    python benchmarks/fidelity.py --root cifar10-jpeg --epochs 20           cifar10-evo's fidelity, and 20 full epochs
+    python benchmarks/fidelity.py --root cifar10-jpeg --fidelity 2,16,0.5   epochs, image size and data fraction
+    python benchmarks/fidelity.py --table
+
+Random networks that meet the preset's constraints, each trained at every fidelity and scored on validation images, a
+core each. Prints Kendall's τ of each fidelity, of params and of macs with the longest training. Appends to
+benchmarks/results/fidelity.json, a row a network and fidelity; skips what is there.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
+
+from common import Record
+
+from nanonas import load_spec
+from nanonas.engine import training_seed
+from nanonas.environment import cores, environment
+from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.problem import Problem
+from nanonas.ranking import kendall
+from nanonas.space import SearchSpace
+from nanonas.spaces import SPACES
+from nanonas.spec import Spec
+
+RECORD = Record("fidelity")
+PRESET = "cifar10-evo"
+RESAMPLES = 1000
+
+
+@lru_cache(maxsize=1)
+def opened(sets: tuple[str, ...]) -> tuple[Spec, SearchSpace, Evaluator]:
+    spec = load_spec(PRESET, list(sets))
+    return spec, SPACES[spec.space.name](spec.space), EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
+
+
+def drawn(sets: tuple[str, ...], count: int) -> list[str]:
+    """Feasible, and different networks."""
+    spec, space, evaluator = opened(sets)
+    problem = Problem.of(spec, space, evaluator)
+    rng = random.Random("fidelity")
+    found: dict[str, str] = {}
+    while len(found) < count:
+        genotype = space.sample(rng)
+        if problem.is_feasible(genotype):
+            found.setdefault(space.canonical(genotype), str(genotype))
+    return list(found.values())
+
+
+def trained(job: tuple[tuple[str, ...], str, dict[str, Any]]) -> dict[str, Any]:
+    sets, text, fidelity = job
+    spec, space, evaluator = opened(sets)
+    genotype = space.parse(text)
+    metrics = evaluator.evaluate(space, genotype, fidelity, training_seed(spec.seed, text, json.dumps(fidelity)))
+    return {"genotype": text, "fidelity": fidelity, **metrics, "environment": environment(threads=1)}
+
+
+def table() -> None:
+    rows = RECORD.rows()
+    if not rows:
+        return
+    scores: dict[str, dict[str, float]] = {"params": {}, "macs": {}}
+    seconds: dict[str, list[float]] = {}
+    for row in rows:
+        name = ", ".join(f"{key} {value}" for key, value in row["fidelity"].items())
+        scores.setdefault(name, {})[row["genotype"]] = row["val_accuracy"]
+        seconds.setdefault(name, []).append(row["train_seconds"])
+        for measure in ("params", "macs"):
+            scores[measure][row["genotype"]] = row[measure]
+    dear = max(seconds, key=lambda name: statistics.fmean(seconds[name]))
+    reached = 100 * statistics.fmean(scores[dear].values())
+    print(f"Kendall's τ with {dear} ({reached:.2f} % on average), and its bootstrap 95 % interval")
+    for name, found in scores.items():
+        common = [genotype for genotype in found if genotype in scores[dear]]
+        if name == dear or len(common) < 3:
+            continue
+        pairs = [(found[genotype], scores[dear][genotype]) for genotype in common]
+        rng = random.Random(0)
+        resampled = [kendall(*zip(*rng.choices(pairs, k=len(pairs)), strict=True)) or 0.0 for _ in range(RESAMPLES)]
+        low, high = (sorted(resampled)[round(q * (RESAMPLES - 1))] for q in (0.025, 0.975))
+        cost = f"{statistics.fmean(seconds[name]):5.0f} s" if name in seconds else ""
+        tau = kendall(*zip(*pairs, strict=True))
+        print(f"{name:<50} n={len(pairs):<3} τ {tau:.2f} ({low:.2f} to {high:.2f}) {cost}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10")
+    parser.add_argument("--networks", type=int, default=16)
+    parser.add_argument("--epochs", type=int, help="train on all training images in full size, for so long")
+    parser.add_argument(
+        "--fidelity", action="append", default=[], help="epochs,image_size,data_fraction; again for more"
+    )
+    parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        sets = ("data.name=folder", f"data.root={arguments.root}") if arguments.root else ()
+        _, _, evaluator = opened(sets)
+        fidelities = [dict(evaluator.fidelity)]
+        for text in arguments.fidelity:
+            epochs, side, fraction = text.split(",")
+            fidelities.append({"epochs": int(epochs), "image_size": int(side), "data_fraction": float(fraction)})
+        if arguments.epochs:
+            side = max(evaluator.task.height, evaluator.task.width)
+            fidelities.append({"epochs": arguments.epochs, "image_size": side, "data_fraction": 1.0})
+        jobs = [(sets, g, f) for f in fidelities for g in drawn(sets, arguments.networks)]
+        jobs = [job for job in jobs if not RECORD.has(genotype=job[1], fidelity=job[2])]
+        with ProcessPoolExecutor(cores()) as pool:
+            for number, row in enumerate(pool.map(trained, jobs), 1):
+                RECORD.append(row)
+                print(f"{number} of {len(jobs)}: {row['val_accuracy']:.4f} {row['genotype']}", file=sys.stderr)
+    table()
+
+
+if __name__ == "__main__":
+    main()
