@@ -21,6 +21,17 @@ class Zero(nn.Module):
         return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).repeat(1, self.channels, 1, 1)
 
 
+class WideDepthwiseConv(nn.Conv2d):
+    """A depthwise convolution that computes in float32 where autocast would have a CPU compute in bfloat16: there the
+    gradient of kernels over 3×3 takes several times as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float()).to(torch.get_autocast_dtype("cpu"))
+
+
 class GraphModule(nn.Module):
     """Runs a graph at a constant number of channels: (N, C, H, W) → (N, C, H, W)."""
 

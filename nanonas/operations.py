@@ -56,8 +56,11 @@ class Conv:
     def build(self) -> "nn.Module":
         from torch import nn
 
+        from .network import WideDepthwiseConv
+
+        is_wide = self.groups == self.c_in > 1 and self.kernel > 3
         padding = self.dilation * (self.kernel // 2)
-        return nn.Conv2d(
+        return (WideDepthwiseConv if is_wide else nn.Conv2d)(
             self.c_in, self.c_out, self.kernel, self.stride, padding, self.dilation, self.groups, bias=False
         )
 

@@ -7,6 +7,8 @@ from torch import nn
 
 from nanonas.errors import EvaluationError, SpecError
 from nanonas.images import Images, augment
+from nanonas.network import WideDepthwiseConv
+from nanonas.operations import Conv
 from nanonas.recipe import Recipe
 from nanonas.training import (
     Trainer,
@@ -126,6 +128,18 @@ def test_precision_is_that_of_the_machine_unless_it_is_told() -> None:
     assert computes_in_bfloat16(CPU, "bfloat16", 8 * 8)
     assert not computes_in_bfloat16(CPU, "float32", 32 * 32)
     assert computes_in_bfloat16(torch.device("cuda"), "auto", 8 * 8)
+
+
+def test_a_wide_depthwise_convolution_computes_in_float32_inside_autocast() -> None:
+    wide, narrow = (Conv(8, 8, kernel, groups=8).build() for kernel in (5, 3))
+    x = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(0)).bfloat16()
+    exact = wide(x.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = wide(x)
+        assert (inside.dtype, narrow(x).dtype) == (torch.bfloat16, torch.bfloat16)
+    assert torch.equal(inside, exact.bfloat16())  # rounded once, at the end
+    assert isinstance(wide, WideDepthwiseConv)
+    assert not isinstance(narrow, WideDepthwiseConv)
 
 
 def test_bfloat16_learns_too() -> None:

@@ -40,7 +40,5 @@ class Worker:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            lost = (
-                type(error).__name__ == "AcceleratorError"
-            )  # torch's; the GPU refuses this process from now on
+            lost = type(error).__name__ == "AcceleratorError"  # torch's; the GPU refuses this process from now on
             return Outcome({}, f"{reason}\n{traceback.format_exc()}", spoilt=lost)
