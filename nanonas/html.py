@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RunError
-from .journal import Journal
-from .run_directory import run_spec, write_text
-from .statistics import cells, count, sentence
+from .run_directory import write_text
+from .run_record import RunRecord
+from .statistics import count
 from .trial import Line
+from .verdict import cells, sentence
 
 START = '<!doctype html>\n<html lang="en"><head><meta name="generator" content="nanonas">'
 WIDTH, HEIGHT = 720, 320
@@ -68,15 +69,13 @@ class Axes:
         return f"{HEIGHT - BOTTOM - (y - self.y[0]) / (self.y[1] - self.y[0]) * (HEIGHT - TOP - BOTTOM):.1f}"
 
 
-def write_report(path: Path, document: Mapping[str, Any]) -> None:
+def write_report(path: Path, document: Mapping[str, Any], runs: Sequence[RunRecord]) -> None:
     """Writes the report of a comparison; an older report is replaced, any other file is not.
 
     Raises:
-        RunError: the file is no report, or has no folder; or a run's journal is damaged.
+        RunError: the file is no report, or has no folder.
     """
-    runs = [run["run"] for group in document["groups"] for run in group["runs"]]
-    plotted = [run for run in runs if run_spec(Path(run)).scores_networks]
-    page = report(document, {run: Journal(Path(run) / "trials.jsonl").lines for run in plotted})
+    page = report(document, {str(run.path): run.lines for run in runs if run.spec.scores_networks})
     if path.exists() and not path.read_bytes().startswith(START.encode()):
         raise RunError(f"{path} exists and is no report of nanonas; choose another --html")
     if not path.parent.is_dir():
@@ -94,7 +93,7 @@ def report(document: Mapping[str, Any], trials_by_run: Mapping[str, Sequence[Lin
         f'<span><i class="key" style="background:{_colour(index)}"></i>{escape(group["name"])}</span>'
         for index, group in enumerate(groups)
     )
-    tests = [sentence(test, len(document["tests"]) > 1) for test in document["tests"]]
+    tests = [sentence(test, len(document["tests"])) for test in document["tests"]]
     commands = [command for group in groups for run in group["runs"] for command in run["commands"]]
     parts = [
         HEADER,
