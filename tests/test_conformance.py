@@ -54,11 +54,7 @@ def test_one_run_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
         ("equal budget", {"train": {"epochs": 7}}, "the groups differ in train.epochs"),
         ("same evaluation protocol", {"train": {"batch_size": 7}}, "the last trainings differ in train.batch_size"),
         ("same data, split and space", {"space": {"cells": [1]}}, "the groups differ in space.cells"),
-        (
-            "no choice made on test data",
-            {"evaluator": {"name": "table", "metric": "test_accuracy_200"}},
-            "steered by test",
-        ),
+        ("no choice made on test data", {"evaluator": {"name": "table", "metric": "test_200"}}, "steered by test"),
         ("performance over time", {"strategy": {"name": "darts"}, "evaluator": {"name": "supernet"}}, "no curve"),
     ],
 )
@@ -71,12 +67,7 @@ def test_what_another_spec_breaks(tmp_path: Path, item: str, change: dict[str, o
 @pytest.mark.parametrize(
     ("item", "file", "content", "told"),
     [
-        (
-            "code available",
-            "environment.json",
-            '{"nanonas": "0.1.0", "commit": "abc+"}',
-            "changes that no commit holds",
-        ),
+        ("code available", "environment.json", '{"nanonas": "0.1.0", "commit": "abc+"}', "changes that no commit"),
         ("code available", "environment.json", "{}", "no version of nanonas is recorded"),
         ("hardware and versions", "environment.json", "{}", "are not recorded"),
         ("no choice made on test data", "test_looks.jsonl", "", "no count of the looks"),

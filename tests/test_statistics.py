@@ -55,13 +55,8 @@ def test_the_bootstrap_interval_is_the_same_every_time_and_absent_without_spread
 
 def test_one_value_has_a_mean_and_no_spread():
     estimate = mean_and_interval([0.9])
-    assert (estimate.n, estimate.mean, estimate.std, estimate.interval, estimate.bootstrap) == (
-        1,
-        0.9,
-        None,
-        None,
-        None,
-    )
+    assert (estimate.n, estimate.mean) == (1, 0.9)
+    assert estimate.std is estimate.interval is estimate.bootstrap is None
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [0.5, math.inf]])
@@ -78,12 +73,8 @@ def test_groups_of_other_seeds_are_dealt_anew_in_every_way(sizes):
     a, b = rng.normal(0.8, 0.01, sizes[0]), rng.normal(0.79, 0.03, sizes[1])
     test = compare_groups(seeded(a.tolist()), seeded(b.tolist(), 100))
     every = np.concatenate([a, b])
-    dealt = [set(chosen) for chosen in combinations(range(len(every)), sizes[0])]
-    means = [
-        [every[[i in one for i in range(len(every))]].mean(), every[[i not in one for i in range(len(every))]].mean()]
-        for one in dealt
-    ]
-    differences = np.array([first - second for first, second in means])
+    dealt = [np.isin(np.arange(len(every)), chosen) for chosen in combinations(range(len(every)), sizes[0])]
+    differences = np.array([every[one].mean() - every[~one].mean() for one in dealt])
     observed = a.mean() - b.mean()
     tails = (differences >= observed - 1e-12).mean(), (differences <= observed + 1e-12).mean()
     welch = stats.ttest_ind(a, b, equal_var=False)
