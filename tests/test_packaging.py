@@ -15,7 +15,7 @@ LAYERS = [
     ["registry", "config", "genotype", "environment", "recipe", "output", "yaml_source"],
     ["space", "trial", "graph", "dataset_cache", "image_folder", "torchvision_sets", "statistics", "ranking"],
     ["operations", "pareto", "data"],
-    ["cell", "problem", "proxies", "failures"],
+    ["cell", "diagram", "problem", "proxies", "failures"],
     ["spaces", "strategies", "evaluators", "exporters", "network", "muon", "images", "training", "profile"],
     ["executors"],
     ["spec"],
