@@ -14,6 +14,9 @@ def compare(
         typer.Argument(metavar="RUN…", help="Run directories; those that differ in their seed only form a group."),
     ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a self-contained report.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write every plot as SVG, and its numbers as CSV.")
+    ] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Compare runs of other data, split, space or budget all the same.")
     ] = False,
@@ -32,4 +35,4 @@ def compare(
     from nanonas.verdict import renderable
 
     output = Output(json)
-    output.result(compare_runs([run_argument(run) for run in runs], html, allow_mismatch), renderable)
+    output.result(compare_runs([run_argument(run) for run in runs], html, allow_mismatch, plots), renderable)

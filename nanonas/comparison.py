@@ -71,6 +71,7 @@ def compare(
     runs: Sequence[Path | str],
     html: Path | str | None = None,
     allow_mismatch: bool = False,
+    plots: Path | str | None = None,
 ) -> dict[str, Any]:
     """The document of `nanonas compare`.
 
@@ -81,10 +82,11 @@ def compare(
     Args:
         html: a report of the document is written there, too.
         allow_mismatch: whether runs with other data, split, space or budget may stand side by side.
+        plots: a folder where each plot of the report is written as SVG, and its numbers as CSV.
 
     Raises:
         RunError: a run is missing, damaged or named twice; the runs differ in more than the strategy; or `html` is a
-            file that is no report.
+            file that is no report, `plots` one that is no folder.
     """
     paths = [Path(run) for run in runs]
     if not paths:
@@ -119,10 +121,12 @@ def compare(
         "warnings": _warnings(groups, mismatch),
     }
     document = json.loads(json.dumps(document, allow_nan=False))  # lists for tuples: what a reader of the JSON gets
-    if html is not None:
-        from .html import write_report
+    from .html import write_plots, write_report
 
-        write_report(Path(html), document, [run.record for run in read])
+    if html is not None:
+        write_report(Path(html), document, records)
+    if plots is not None:
+        write_plots(Path(plots), document, records)
     return document
 
 

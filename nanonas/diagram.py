@@ -22,6 +22,7 @@ class Node:
         part: the stage that it belongs to.
         times: how often all nodes of its part follow one another; `params` and `macs` are those of one.
         detail: what the name does not say.
+        adds_input: whether a residual connection leads around it; its output is the sum.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Node:
     part: str = ""
     times: int = 1
     detail: str = ""
+    adds_input: bool = False
 
 
 @runtime_checkable
@@ -66,6 +68,7 @@ class DiagramBuilder:
         value: Sum | None = None,
         times: int = 1,
         detail: str = "",
+        adds_input: bool = False,
     ) -> Sum:
         """A node for layers that are applied in turn to `value`, or to what came last; its output."""
         value = self.value if value is None else value
@@ -73,7 +76,7 @@ class DiagramBuilder:
         params, macs = operations.params(layers), operations.macs(layers, height, width)
         for layer in layers:
             height, width = -(-height // layer.stride), -(-width // layer.stride)
-        self.nodes.append(Node(name, (channels, height, width), params, macs, value, part, times, detail))
+        self.nodes.append(Node(name, (channels, height, width), params, macs, value, part, times, detail, adds_input))
         self.value = ((len(self.nodes) - 1, 1),)
         return self.value
 

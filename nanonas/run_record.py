@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import RunError
+from .errors import RunError, SpecError
+from .genotype import Genotype
 from .journal import Journal
 from .run_directory import read_bytes, read_json, run_spec
 from .space import SearchSpace, Task
@@ -134,10 +135,17 @@ class RunRecord:
         """The first of them: the metric that searches are compared by."""
         return next(iter(self.spec.objectives))
 
-    @property
+    @cached_property
     def space(self) -> SearchSpace:
         found: SearchSpace = SPACES[self.spec.space.name](self.spec.space)
         return found
+
+    def genotype(self, line: Line) -> Genotype:
+        """Raises RunError when a line holds none of this space."""
+        try:
+            return self.space.parse(line.genotype)
+        except SpecError as error:
+            raise RunError(f"{self.path / 'trials.jsonl'}:{line.trial + 1}: {error}") from None
 
     @cached_property
     def scored(self) -> Sequence[Line]:

@@ -10,6 +10,8 @@ from nanonas.run_directory import run_spec
 from nanonas.spec import override_spec
 from nanonas.trial import Line
 
+CELL = "conv_1x1+none,none+conv_3x3,none,none"
+GENOTYPES = [f"w{width}/x1:{CELL}/x1:{CELL}/x1r:{CELL}" for width in (16, 20, 24, 28, 32)]
 EVOLUTION = {"name": "evo", "budget": {"trials": 3}}
 RANDOM = {"name": "random", "budget": {"trials": 3}, "strategy": {"name": "random"}}
 
@@ -21,7 +23,7 @@ def make_run(
     spec: dict[str, Any] = EVOLUTION,
     seed: int = 0,
     train: tuple[str, ...] = (),
-    genotype: str = "g1",
+    genotype: str = GENOTYPES[1],
     fingerprint: str | None = None,
     cpu: str = "c",
     lines: list[Line] | None = None,
@@ -30,8 +32,8 @@ def make_run(
     (run / "spec.yaml").write_text(yaml.safe_dump(spec | {"seed": seed}))
     machine = {"nanonas": "0.1.0", "commit": "abc", "torch": "2.9", "cpu": cpu, "cores": 2}
     write(run / "environment.json", machine | {"data": {"name": "digits", "fingerprint": fingerprint}})
-    lines = [line(trial, 0.8 + 0.04 * trial, f"g{trial}") for trial in range(3)] if lines is None else lines
-    best = {"trial": 2, "genotype": "g1", "metrics": {"val_accuracy": 0.88, "params": 5000, "macs": 90_000}}
+    lines = [line(trial, 0.8 + 0.04 * trial, GENOTYPES[trial]) for trial in range(3)] if lines is None else lines
+    best = {"trial": 2, "genotype": GENOTYPES[1], "metrics": {"val_accuracy": 0.88, "params": 5000, "macs": 90_000}}
     counts = {"trials": len(lines), "evaluated": len(lines), "cached": 0, "failed": 0}
     write(run / "search.json", {"best": best, "seconds": 60.5, **counts})
     (run / "trials.jsonl").write_text("".join(text.model_dump_json() + "\n" for text in lines))
@@ -50,7 +52,9 @@ def write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document))
 
 
-def line(trial: int, accuracy: float | None, genotype: str = "g", params: float = 5000.0, **changed: Any) -> Line:
+def line(
+    trial: int, accuracy: float | None, genotype: str = GENOTYPES[0], params: float = 5000.0, **changed: Any
+) -> Line:
     metrics = {} if accuracy is None else {"val_accuracy": accuracy, "params": params}
     content = {
         "trial": trial, "genotype": genotype, "fidelity": {"epochs": 2}, "parent": None,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import run_folders
-from run_folders import EVOLUTION, RANDOM, line
+from run_folders import EVOLUTION, GENOTYPES, RANDOM, line
 
 from nanonas.comparison import compare
 
@@ -83,7 +83,7 @@ def test_what_another_file_breaks(tmp_path: Path, item: str, file: str, content:
 
 
 def test_a_genotype_that_the_search_did_not_choose_may_have_been_chosen_by_its_test(tmp_path: Path) -> None:
-    found = checks(run_folders.make_run(tmp_path / "a", genotype="g9"))
+    found = checks(run_folders.make_run(tmp_path / "a", genotype=GENOTYPES[4]))
     assert "another genotype" in found["no choice made on test data"]["reason"]
 
 

@@ -12,7 +12,6 @@ from ..config import ComponentConfig
 from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
-from ..graph import add
 from ..operations import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation, relu
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
@@ -203,9 +202,8 @@ class Mobile(SearchSpace):
             inside = [f"{channels * int(expansion)} channels inside"] if block in EXPANDING else []
             detail = ", ".join(inside + ["squeeze-and-excitation"] * bool(squeeze))
             for _ in range(int(depth)):
-                before = builder.value
-                after = builder.add(f"{block} {kernel}×{kernel}", blocks.pop(0), channels, part, detail=detail)
-                builder.value = after if block == "conv" else add([after, before])
+                name, layers = f"{block} {kernel}×{kernel}", blocks.pop(0)
+                builder.add(name, layers, channels, part, detail=detail, adds_input=block != "conv")
         builder.add_head(self._head(genotype, task))
         return builder.nodes
 
