@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from nanonas import completion
+
 from .options import Json
 
 
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN…", help="Run directories; those that differ in their seed only form a group."),
+        typer.Argument(
+            metavar="RUN…",
+            help="Run directories; those that differ in their seed only form a group.",
+            autocompletion=completion.runs,
+        ),
     ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a self-contained report.")] = None,
     plots: Annotated[

@@ -122,7 +122,8 @@ def test_the_table_sorts_and_filters(browser: Browser, opened: Callable[..., Non
 
     def column(number: int) -> list[str]:
         rows: list[str] = browser.execute_script(
-            "return [...document.querySelector('.trials tbody').rows].map((row) => row.cells[arguments[0]].textContent)",
+            "const {rows} = document.querySelector('.trials tbody');"
+            "return [...rows].map((row) => row.cells[arguments[0]].textContent)",
             number,
         )
         return rows

@@ -24,7 +24,7 @@ LAYERS = [
     ["engine", "curves", "conformance", "verdict", "classifier"],
     ["comparison"],
     ["planning", "winner", "exporting", "html", "quantization", "supernet"],
-    ["evaluation", "report"],
+    ["evaluation", "report", "completion"],
     ["cli"],
 ]
 TORCH_FREE = [
@@ -45,6 +45,7 @@ TORCH_FREE = [
     "executors",
     "exporters",
     "problem",
+    "completion",
 ]
 
 
