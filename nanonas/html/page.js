@@ -32,13 +32,17 @@
       document.execCommand("copy");
       field.remove();
     }
-    const before = button.textContent;
+    button.dataset.label ??= button.textContent;
     button.textContent = "copied";
-    setTimeout(() => { button.textContent = before; }, 1200);
+    setTimeout(() => { button.textContent = button.dataset.label; }, 1200);
   };
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-copy]");
     if (button) copied(document.getElementById(button.dataset.copy).textContent, button);
+  });
+
+  window.addEventListener("beforeprint", () => {
+    document.querySelectorAll("details").forEach((part) => { part.open = true; });
   });
 
   // ---- the dots
