@@ -32,22 +32,21 @@ def presets(incomplete: str) -> list[str]:
 
 def runs(incomplete: str) -> list[str]:
     """Run directories that begin so, also one folder further down."""
-    folder, _, name = incomplete.rpartition("/")
+    end = incomplete.rfind("/") + 1
     try:
-        return list(islice(_runs(folder, name), MOST))
+        return list(islice(_runs(incomplete[:end], incomplete[end:]), MOST))
     except OSError:
         return []
 
 
 def _runs(folder: str, name: str) -> Iterator[str]:
-    prefix = f"{folder}/" if folder else ""
-    for path in sorted(Path(prefix or ".").iterdir()):
+    for path in sorted(Path(folder or ".").iterdir()):
         if path.name.startswith(name) and (name or not path.name.startswith(".")) and path.is_dir():
             if (path / "spec.yaml").is_file():
-                yield f"{prefix}{path.name}"
+                yield f"{folder}{path.name}"
             elif os.access(path, os.R_OK):
                 inside = sorted(run.parent.name for run in path.glob("*/spec.yaml"))
-                yield from (f"{prefix}{path.name}/{run}" for run in inside)
+                yield from (f"{folder}{path.name}/{run}" for run in inside)
 
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
