@@ -42,6 +42,13 @@ class Agreement(_File):
     kendall_tau: dict[str, Number | None]
 
 
+class _Task(_File):
+    channels: Side
+    height: Side
+    width: Side
+    classes: Side
+
+
 class SearchResult(_File):
     best: Best | None
     trials: Count
@@ -49,7 +56,7 @@ class SearchResult(_File):
     cached: Count = 0
     seconds: Amount
     proxies: Agreement | None = None
-    task: Task | None = None
+    task: _Task | None = None
 
 
 class EvalResult(_File):
@@ -140,12 +147,12 @@ class RunRecord:
         found: SearchSpace = SPACES[self.spec.space.name](self.spec.space)
         return found
 
-    def genotype(self, line: Line) -> Genotype:
-        """Raises RunError when a line holds none of this space."""
+    def genotype(self, text: str, where: str) -> Genotype:
+        """Raises RunError, with the file `where` it stands, when it is none of this space."""
         try:
-            return self.space.parse(line.genotype)
+            return self.space.parse(text)
         except SpecError as error:
-            raise RunError(f"{self.path / 'trials.jsonl'}:{line.trial + 1}: {error}") from None
+            raise RunError(f"{self.path / where}: {error}") from None
 
     @cached_property
     def scored(self) -> Sequence[Line]:
@@ -166,7 +173,7 @@ def read_record(path: Path) -> RunRecord:
     """Raises RunError when the run is missing or damaged."""
     spec = run_spec(path)
     search, model = _read(path / "search.json", SearchResult), _read(path / "model.json", _Model)
-    task = search.task if search else None
+    task = Task(**search.task.model_dump()) if search and search.task else None
     if model and not task:
         task = Task(*model.input_size, len(model.classes))
     return RunRecord(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import re
+import tempfile
 from collections.abc import Sequence
 from html import escape
 from html.parser import HTMLParser
@@ -14,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 import run_folders
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_folders import EVOLUTION, GENOTYPES, RANDOM, line
 
@@ -178,6 +179,9 @@ def test_a_genotype_of_another_space_is_one_line(tmp_path: Path) -> None:
     run = run_folders.make_run(tmp_path / "a", lines=[line(0, 0.5, "w24/keep24:conv3e2x1")])
     with pytest.raises(RunError, match=r"trials.jsonl:1: genotype"):
         compare([run], html=tmp_path / "report.html")
+    run = run_folders.make_run(tmp_path / "b", genotype="w24/keep24:conv3e2x1", lines=[])
+    with pytest.raises(RunError, match=r"train.json: genotype"):
+        compare([run], html=tmp_path / "report.html")
 
 
 def test_every_plot_is_written_with_its_numbers(arms: list[Path], tmp_path: Path) -> None:
@@ -289,6 +293,21 @@ def test_ticks_enclose_the_values(values: list[float]) -> None:
     assert found[0] <= min(values) + slack
     assert found[-1] >= max(values) - slack
     assert found[-1] > found[0]
+
+
+NUMBERS = st.floats(-1e100, 1e100) | st.sampled_from([0.0, 5e-324, -0.0, 1.0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, st.floats(0, 1e100), st.sampled_from(GENOTYPES)), min_size=1, max_size=5))
+def test_any_journal_that_can_be_read_can_be_drawn(trials: list[tuple[float, float, float, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [
+            line(number, score, genotype, params, elapsed=elapsed, fidelity={"epochs": 1 + number % 2})
+            for number, (score, params, elapsed, genotype) in enumerate(trials)
+        ]
+        page = report_of(Path(folder), run_folders.make_run(Path(folder) / "run", lines=lines))
+        assert not re.search(r'="[^"]*(nan|inf)\b', page)
 
 
 def test_ticks_are_written_short() -> None:

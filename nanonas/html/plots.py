@@ -29,7 +29,7 @@ def progress(compared: Compared, axis: Axis) -> Plot | None:
     end = max(curve[-1][column] for _, curve in curves)
     unit, size = ("trials", 1) if axis == "trials" else _unit(end)
     lines = [(run.group, [(point[column] / size, point[2]) for point in curve]) for run, curve in curves]
-    axes = replace(Axes.around([0.0], [y for _, points in lines for _, y in points]), x=(0.0, end / size))
+    axes = replace(Axes.around([0.0], [y for _, points in lines for _, y in points]), x=(0.0, end / size or 1.0))
     title = f"Best so far, by {'trials' if axis == 'trials' else 'time'}"
     content = axes.grid(unit, compared.label, round_count, compared.score)
     content += "".join(steps(axes, points, group) for group, points in lines)
@@ -119,7 +119,13 @@ def choices(compared: Compared) -> Plot | None:
     kinds = [_kind(choice.name) for choice in space.choices]
     in_all, in_best = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for place, (run, line) in enumerate(trials):
-        options = list(zip(kinds, map(str, run.record.genotype(line).values), strict=True))
+        options = list(
+            zip(
+                kinds,
+                map(str, run.record.genotype(line.genotype, f"trials.jsonl:{line.trial + 1}").values),
+                strict=True,
+            )
+        )
         in_all.update(options)
         in_best.update(options if place < best else ())
     named = dict.fromkeys(

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..curves import AXES
 from ..diagram import diagram
+from ..genotype import Genotype
 from ..run_record import RunRecord
 from ..statistics import duration
 from ..verdict import cells
@@ -79,9 +80,10 @@ def _winners(compared: Compared) -> Section:
         entries = compared.document["groups"][number]["runs"]
         record, entry = max(zip(records, entries, strict=True), key=lambda pair: _search_score(pair[0]))
         if entry["genotype"] is not None:
-            plot = _network(record, entry["genotype"], number, name)
+            genotype = record.genotype(entry["genotype"], "train.json" if record.train else "search.json")
+            plot = _network(record, genotype, number, name)
             plots += [plot] if plot else []
-            told = _winner(record, entry["genotype"], plot, f"winner-{number}")
+            told = _winner(record, genotype, plot, f"winner-{number}")
             content.append(told if len(compared.groups) == 1 else details(name, told, is_open=not content))
     return Section(["<h2>Winner</h2>", *content] if content else [], plots)
 
@@ -94,21 +96,21 @@ def _search_score(record: RunRecord) -> float:
     return score if record.spec.objectives[record.objective] == "maximize" else -score
 
 
-def _network(record: RunRecord, genotype: str, number: int, name: str) -> Plot | None:
+def _network(record: RunRecord, genotype: Genotype, number: int, name: str) -> Plot | None:
     """None before it is known what the images are."""
     if record.task is None:
         return None
-    nodes = diagram(record.space, record.space.parse(genotype), record.task)
-    return network(nodes, f"network-{number + 1}", f"Network of {name}")
+    return network(diagram(record.space, genotype, record.task), f"network-{number + 1}", f"Network of {name}")
 
 
-def _winner(record: RunRecord, genotype: str, plot: Plot | None, name: str) -> str:
-    parts = [note(f"Of {record.path}, chosen by its score in the search."), copyable(genotype, name, "Copy genotype")]
+def _winner(record: RunRecord, genotype: Genotype, plot: Plot | None, name: str) -> str:
+    parts = [note(f"Of {record.path}, chosen by its score in the search.")]
+    parts.append(copyable(str(genotype), name, "Copy genotype"))
     if plot:
         drawing = wide(plot.svg, plot.title)
         parts.append(f"<figure>{drawing}<figcaption>{escape(plot.note)}</figcaption></figure>")
     else:
-        parts.append(f"<pre>{escape(record.space.describe(record.space.parse(genotype)))}</pre>")
+        parts.append(f"<pre>{escape(record.space.describe(genotype))}</pre>")
     if record.evaluated and record.evaluated.per_class:
         rows = [(label, f"{100 * accuracy:.2f} %") for label, accuracy in record.evaluated.per_class.items()]
         summary = "Test accuracy of each class"

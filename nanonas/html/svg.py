@@ -152,7 +152,7 @@ def dots(axes: Axes, points: Sequence[tuple[float, float]], group: int) -> str:
 def ticks(values: Sequence[float]) -> list[float]:
     """Three to eight round numbers that enclose the values; around a single value, a per cent of it on either side."""
     low, high = min(values), max(values)
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-300):
         low, high = low - (abs(low) / 100 or 1), high + (abs(high) / 100 or 1)
     size = 10 ** math.floor(math.log10((high - low) / 4))
     step = size * next(factor for factor in (1, 2, 5, 10) if (high - low) / 4 <= factor * size * 1.0001)
