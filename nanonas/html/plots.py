@@ -26,7 +26,7 @@ def progress(compared: Compared, axis: Axis) -> Plot | None:
         return None
     column = AXES.index(axis)
     curves = [(run, run.entry["curve"]) for run in compared.drawn]
-    end = max(curve[-1][column] for _, curve in curves)
+    end = max(point[column] for _, curve in curves for point in curve)
     unit, size = ("trials", 1) if axis == "trials" else _unit(end)
     lines = [(run.group, [(point[column] / size, point[2]) for point in curve]) for run, curve in curves]
     axes = replace(Axes.around([0.0], [y for _, points in lines for _, y in points]), x=(0.0, end / size or 1.0))
@@ -119,13 +119,8 @@ def choices(compared: Compared) -> Plot | None:
     kinds = [_kind(choice.name) for choice in space.choices]
     in_all, in_best = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for place, (run, line) in enumerate(trials):
-        options = list(
-            zip(
-                kinds,
-                map(str, run.record.genotype(line.genotype, f"trials.jsonl:{line.trial + 1}").values),
-                strict=True,
-            )
-        )
+        genotype = run.record.genotype(line.genotype, f"trials.jsonl:{line.trial + 1}")
+        options = list(zip(kinds, map(str, genotype.values), strict=True))
         in_all.update(options)
         in_best.update(options if place < best else ())
     named = dict.fromkeys(
