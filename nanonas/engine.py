@@ -76,7 +76,7 @@ def search(
                 yield trial
             if loop.stopped:
                 log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
-        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, space, evaluator.report))
+        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, problem, evaluator.report))
         log.note(f"search ends after {len(loop.trials)} trials")
     if loop.failures.verdict:
         raise RunError(

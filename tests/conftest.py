@@ -7,6 +7,16 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `external` run when they are asked for: pytest -m external, as .ci/run does."""
+    if "external" in config.getoption("markexpr"):
+        return
+    reason = "external: needs Chromium, Node or a second environment, which .ci/run installs; pytest -m external"
+    for item in items:
+        if item.get_closest_marker("external"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")

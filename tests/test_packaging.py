@@ -15,15 +15,16 @@ LAYERS = [
     ["registry", "config", "genotype", "environment", "recipe", "output", "yaml_source"],
     ["space", "trial", "graph", "dataset_cache", "image_folder", "torchvision_sets", "statistics", "ranking"],
     ["operations", "pareto", "data"],
-    ["cell", "problem", "proxies", "failures"],
+    ["cell", "diagram", "problem", "proxies", "failures"],
     ["spaces", "strategies", "evaluators", "exporters", "network", "muon", "images", "training", "profile"],
     ["executors"],
     ["spec"],
     ["run_directory", "journal"],
-    ["results"],
-    ["engine", "comparison", "classifier"],
+    ["results", "run_record"],
+    ["engine", "curves", "conformance", "verdict", "classifier"],
+    ["comparison"],
     ["planning", "winner", "exporting", "html", "quantization", "supernet"],
-    ["evaluation", "report"],
+    ["evaluation", "report", "completion"],
     ["cli"],
 ]
 TORCH_FREE = [
@@ -35,6 +36,7 @@ TORCH_FREE = [
     "planning",
     "data",
     "comparison",
+    "html",
     "report",
     "operations",
     "spaces",
@@ -43,6 +45,7 @@ TORCH_FREE = [
     "executors",
     "exporters",
     "problem",
+    "completion",
 ]
 
 

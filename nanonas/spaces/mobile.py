@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from .. import operations
 from ..config import ComponentConfig
+from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
 from ..operations import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation, relu
@@ -190,6 +191,22 @@ class Mobile(SearchSpace):
             lines.append(f"    {depth} × {block} {kernel}×{kernel}{inside}{weighted}")
         return "\n".join([*lines, "head    global average pooling, classifier"])
 
+    def diagram(self, genotype: Genotype, task: Task) -> Sequence[Node]:
+        builder = DiagramBuilder(task)
+        stem, *blocks = self._blocks(genotype, task)
+        builder.add("stem", stem, int(genotype.values[0]))
+        for number, stage in enumerate(_stages(genotype.values), 1):
+            reduction, width, block, kernel, expansion, depth, squeeze = stage
+            part, channels = f"stage {number}", int(width)
+            builder.add("conv 3×3", blocks.pop(0), channels, part, detail=REDUCTIONS[str(reduction)])
+            inside = [f"{channels * int(expansion)} channels inside"] if block in EXPANDING else []
+            detail = ", ".join(inside + ["squeeze-and-excitation"] * bool(squeeze))
+            for _ in range(int(depth)):
+                name, layers = f"{block} {kernel}×{kernel}", blocks.pop(0)
+                builder.add(name, layers, channels, part, detail=detail, adds_input=block != "conv")
+        builder.add_head(self._head(genotype, task))
+        return builder.nodes
+
     def _blocks(self, genotype: Genotype, task: Task) -> list[list[Layer]]:
         before = int(genotype.values[0])
         blocks = [[*operations.stem(task.channels, max(task.height, task.width), before), relu()]]
@@ -207,7 +224,7 @@ class Mobile(SearchSpace):
             before = channels
         return blocks
 
-    def _head(self, genotype: Genotype, task: Task) -> Layer:
+    def _head(self, genotype: Genotype, task: Task) -> Linear:
         *_, (_, width, *_) = _stages(genotype.values)
         return Linear(int(width), task.classes)
 

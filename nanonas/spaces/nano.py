@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from .. import operations
 from ..cell import EDGES, NODES, drawing, flow, graph_builder, rows
 from ..config import ComponentConfig
+from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
 from ..graph import INPUT, Graph, add, neighbourhoods
@@ -155,6 +156,19 @@ class Nano(SearchSpace):
             lines += drawing([str(operation) for operation in edges])
         return "\n".join([*lines, "head    global average pooling, classifier"])
 
+    def diagram(self, genotype: Genotype, task: Task) -> Sequence[Node]:
+        builder, stage = DiagramBuilder(task), 1
+        names = iter(("stem", "reduction", "reduction", "batch norm"))
+        for block in self._blocks(genotype, task):
+            if isinstance(block, tuple):
+                builder.add_graph(block[0], block[1], f"stage {stage}")
+                stage += 1
+            else:
+                channels = int(genotype.values[0]) * 2 ** min(stage - 1, STAGES - 1)
+                builder.add(next(names), block, channels)
+        builder.add_head(self._head(genotype, task))
+        return builder.nodes
+
     def supernet(self, task: Task, channels: int) -> "nn.Module":
         """One cell a stage, without residual connections; its edges are learned, depths and widths are not."""
         from ..network import ChainNetwork
@@ -181,7 +195,7 @@ class Nano(SearchSpace):
         # sums grow with every cell; without this, so would the logits
         return [*blocks, [BatchNorm(widths[-1]), relu()]]
 
-    def _head(self, genotype: Genotype, task: Task) -> Layer:
+    def _head(self, genotype: Genotype, task: Task) -> Linear:
         return Linear(int(genotype.values[0]) * 2 ** (STAGES - 1), task.classes)
 
     def _graphs(self, genotype: Genotype) -> list[Graph]:

@@ -11,9 +11,10 @@ from pydantic import Field
 from .. import operations
 from ..cell import EDGES, NODES, drawing, flow, graph_builder
 from ..config import ComponentConfig
+from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
-from ..graph import INPUT, Graph, neighbourhoods
+from ..graph import INPUT, Graph, Sum, add, neighbourhoods
 from ..operations import OPERATIONS, BatchNorm, Branches, Conv, Layer, Linear, relu
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
@@ -94,6 +95,26 @@ class NASBench201(SearchSpace):
 
         return ChainNetwork(self._blocks(genotype.values, task), self._head(task), dropout=0.0)
 
+    def diagram(self, genotype: Genotype, task: Task) -> Sequence[Node]:
+        """A cell once a stage; an edge whose input is zero is there too, since it is built."""
+        builder, widths = DiagramBuilder(task), self._widths
+        stem, *_, last = self._blocks(genotype.values, task)
+        builder.add("stem", stem, widths[0])
+        for stage, channels in enumerate(widths, 1):
+            if stage > 1:
+                builder.add("residual block", [reduction(widths[stage - 2], channels)], channels, detail="stride 2")
+            sums: list[list[Sum]] = [[builder.value], *([] for _ in range(1, NODES))]
+            for (source, target), value in zip(EDGES, genotype.values, strict=True):
+                operation, into = OPERATIONS[PUBLISHED[str(value)]], add(sums[source])
+                if operation.role == "compute":
+                    layers, part = operation.layers(channels, channels, 1), f"stage {stage}"
+                    into = builder.add(str(value), layers, channels, part, into, self.config.cells)
+                sums[target].append(() if operation.role == "zero" else into)
+            builder.value = add(sums[-1])
+        builder.add("batch norm", last, widths[-1])
+        builder.add_head(self._head(task))
+        return builder.nodes
+
     def describe(self, genotype: Genotype) -> str:
         lines = [f"stem    {self.config.channels} channels", f"3 stages of {self.config.cells} cells, each"]
         return "\n".join([*lines, *drawing([str(v) for v in genotype.values], PUBLISHED.__getitem__), "head"])
@@ -133,7 +154,7 @@ class NASBench201(SearchSpace):
             blocks.append([EdgeCell(edges, channels)] * self.config.cells)
         return [*blocks, [BatchNorm(widths[-1]), relu()]]
 
-    def _head(self, task: Task) -> Layer:
+    def _head(self, task: Task) -> Linear:
         return Linear(self._widths[-1], task.classes)
 
 
