@@ -21,9 +21,9 @@ LAYERS = [
     ["spec"],
     ["run_directory", "journal"],
     ["results"],
-    ["engine", "comparison", "classifier"],
-    ["planning", "winner", "exporting", "html", "quantization", "supernet"],
-    ["evaluation", "report"],
+    ["engine", "comparison", "classifier", "exported"],
+    ["planning", "winner", "inference", "html", "supernet"],
+    ["evaluation", "exporting", "report"],
     ["cli"],
 ]
 TORCH_FREE = [

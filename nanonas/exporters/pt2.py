@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import EXPORTERS, Exporter, Metadata, ModelFile, quiet
+from . import EXPORTERS, Exporter, Interface, Metadata, ModelFile, quiet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ class Pt2(Exporter):
 
         buffer = io.BytesIO()  # given a path, a full disk would abort the process
         with quiet(), torch.no_grad():
-            program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            program = torch.export.export(network, (example,), dynamic_shapes=Interface.of(example).dynamic_shapes)
             torch.export.save(program, buffer, extra_files=dict(metadata))
         path.write_bytes(buffer.getvalue())
 
@@ -35,8 +35,8 @@ class Pt2(Exporter):
 
         def run(images: "np.ndarray") -> "np.ndarray":
             with torch.inference_mode():
-                logits: np.ndarray = module(torch.from_numpy(images)).numpy()
-            return logits
+                scores: np.ndarray = module(torch.from_numpy(images)).numpy()
+            return scores
 
         return ModelFile(run, {key: value for key, value in extra.items() if value})
 

@@ -35,8 +35,8 @@ class TorchScript(Exporter):
 
         def run(images: "np.ndarray") -> "np.ndarray":
             with torch.inference_mode():
-                logits: np.ndarray = module(torch.from_numpy(images)).numpy()
-            return logits
+                scores: np.ndarray = module(torch.from_numpy(images)).numpy()
+            return scores
 
         texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in extra.items()}
         return ModelFile(run, {key: value for key, value in texts.items() if value})
