@@ -11,7 +11,7 @@ from .data import Dataset, load_dataset
 from .environment import environment
 from .errors import ExportError, NanonasError, RunError
 from .exported import exported_files, made_here, sha256
-from .exporters import EXPORTERS, Exporter, Metadata, reason
+from .exporters import Metadata, by_suffix, reason
 from .inference import Model
 from .run_directory import Log, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
@@ -37,7 +37,7 @@ def evaluate(
     target = Path(target)
     if target.is_file():
         return _evaluate_file(target, overrides, trust, say)
-    if target.suffix in _by_suffix():
+    if target.suffix in by_suffix():
         raise RunError(f"{target} does not exist; files are made by: nanonas export RUN --format onnx")
     return _evaluate_run(target, overrides, say)
 
@@ -70,9 +70,9 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None
 
 
 def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    name, exporter = _by_suffix().get(path.suffix, (None, None))
+    name, exporter = by_suffix().get(path.suffix, (None, None))
     if name is None or exporter is None:
-        raise ExportError(f"{path} is of no known format; allowed: {', '.join(_by_suffix())}, or a run directory")
+        raise ExportError(f"{path} is of no known format; allowed: {', '.join(by_suffix())}, or a run directory")
     run = _run_of(path)
     if exporter.holds_code and not trust and (run is None or not made_here(sha256(path))):
         doubt = "no run directory around it lists it" if run is None else "it was not exported on this machine"
@@ -135,7 +135,3 @@ def _run_of(path: Path) -> Path | None:
     listed = [entry for entry in exported_files(run) if entry.path == f"exports/{path.name}"]
     unchanged = any(entry.bytes == path.stat().st_size and entry.sha256 == sha256(path) for entry in listed)
     return path.parent.parent if unchanged else None
-
-
-def _by_suffix() -> dict[str, tuple[str, Exporter]]:
-    return {Path(EXPORTERS[name].file_name).suffix: (name, EXPORTERS[name]) for name in EXPORTERS}

@@ -3,12 +3,31 @@
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .dataset_cache import cache_dir
 from .errors import RunError
 from .run_directory import read_json
+
+
+class Times(BaseModel):
+    """Of one batch, in milliseconds."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    median: float
+    p95: float
+
+
+class Latency(BaseModel):
+    """On one thread."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_1: Times
+    batch_64: Times
 
 
 class ExportedFile(BaseModel):
@@ -24,12 +43,13 @@ class ExportedFile(BaseModel):
 
     format: str
     path: str
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
     sha256: str
     max_abs_diff: float
     top1_agreement: float
-    test_accuracy: float | None = None
-    latency_ms: dict[str, dict[str, float]]
+    test_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
+    with_preprocessing: bool = False
+    latency_ms: Latency
 
 
 def exported_files(run: Path) -> list[ExportedFile]:

@@ -10,9 +10,10 @@ import torch
 from .classifier import Classifier, WithPreprocessing, load_model
 from .data import Dataset, load_dataset
 from .errors import ExportError
-from .exported import ExportedFile, exported_files, remember, sha256
+from .exported import ExportedFile, Latency, exported_files, remember, sha256
 from .exporters import EXPORTERS, Exporter, Metadata
 from .inference import Model, softmax
+from .model_card import write_card
 from .run_directory import Log, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
 
@@ -33,7 +34,9 @@ def export(
     with_preprocessing: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Writes `exports/model.*` for each format and export.json; all are tested, in one look at the test images.
+    """Writes `exports/model.*` for each format, their model card and export.json.
+
+    All files are tested, in one look at the test images.
 
     Args:
         int8: also `model-int8.*`, beside its float32 file, of the formats that have it; of ONNX when none of them has.
@@ -54,6 +57,7 @@ def export(
         if other_source(run, dataset.source):
             raise ExportError(f"these are not the data that {run} was trained on; name those with --set data.root=…")
         reference = _Reference(run, classifier, dataset)
+        accuracy = reference.test_accuracy, len(reference.test_labels)
         folder = run / "exports"
         folder.mkdir(exist_ok=True)
         files = {entry.path: entry for entry in exported_files(run)}
@@ -65,11 +69,12 @@ def export(
                 "export",
                 run,
                 files=[file.model_dump() for file in files.values()],
-                test_accuracy=reference.test_accuracy,
-                test_images=len(reference.test_labels),
+                test_accuracy=accuracy[0],
+                test_images=accuracy[1],
                 test_looks=reference.looks,
             )
             write_json(run / "export.json", result)  # after each file: the next may fail
+            write_card(run, classifier, dataset, accuracy, list(files.values()))
     return result
 
 
@@ -171,7 +176,8 @@ def _export(target: Target, folder: Path, reference: _Reference, float32: Export
         max_abs_diff=difference,
         top1_agreement=agreement,
         test_accuracy=accuracy,
-        latency_ms=latency,
+        with_preprocessing=metadata.with_preprocessing,
+        latency_ms=Latency.model_validate(latency),
     )
 
 

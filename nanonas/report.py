@@ -263,7 +263,7 @@ def export_table(document: dict[str, Any]) -> RenderableType:
             f"{entry['max_abs_diff']:.1e}",
             f"{100 * entry['top1_agreement']:.4g} %",
         )
-    return Group(Text(f"in {document['run']}"), table)
+    return Group(Text(f"in {document['run']}"), table, Text(f"model card: {document['run']}/exports/model.md"))
 
 
 def plan_table(document: dict[str, Any]) -> RenderableType:

@@ -22,7 +22,7 @@ LAYERS = [
     ["run_directory", "journal"],
     ["results"],
     ["engine", "comparison", "classifier", "exported"],
-    ["planning", "winner", "inference", "html", "supernet"],
+    ["planning", "winner", "inference", "model_card", "html", "supernet"],
     ["evaluation", "exporting", "report"],
     ["cli"],
 ]

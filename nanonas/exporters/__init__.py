@@ -82,12 +82,21 @@ class Exporter(ABC):
         holds_code: whether reading a stranger's file may run a stranger's program.
         takes_pixels: whether `write` also takes a network that begins with preprocessing.
         quantizes: whether there is a `write_int8`.
+        needs: what pip has to install to run a file.
+        python: at most five lines that run FILE on `pixels`, (N, H, W, C) uint8, without nanonas, and print classes.
+        javascript: lines that run FILE on `pixels` of one image; `card` is what model.json holds.
+        python_pixels, javascript_pixels: the same for a file that takes pixels.
     """
 
     file_name: ClassVar[str]
     holds_code: ClassVar[bool]
     takes_pixels: ClassVar[bool] = True
     quantizes: ClassVar[bool] = False
+    needs: ClassVar[str]
+    python: ClassVar[str]
+    python_pixels: ClassVar[str] = ""
+    javascript: ClassVar[str] = ""
+    javascript_pixels: ClassVar[str] = ""
 
     @abstractmethod
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
@@ -157,5 +166,11 @@ def quiet() -> Iterator[None]:
 
 
 EXPORTERS: Registry[Exporter] = Registry("format")
+
+
+def by_suffix() -> dict[str, tuple[str, Exporter]]:
+    """Formats with their names, by the suffix of their files."""
+    return {Path(EXPORTERS[name].file_name).suffix: (name, EXPORTERS[name]) for name in EXPORTERS}
+
 
 import_modules(__name__, __path__)

@@ -20,6 +20,40 @@ class Onnx(Exporter):
     file_name = "model.onnx"
     holds_code = False
     quantizes = True
+    needs = "onnxruntime numpy"
+    python = """\
+import json, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(FILE)
+meta = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+images = ((pixels / 255 - np.array(meta["mean"])) / np.array(meta["std"])).transpose(0, 3, 1, 2).astype("float32")
+print([meta["classes"][i] for i in session.run(None, {"images": images})[0].argmax(1)])
+"""
+    python_pixels = """\
+import json, onnxruntime
+session = onnxruntime.InferenceSession(FILE)
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+probabilities = session.run(None, {"pixels": pixels})[0]
+print([classes[i] for i in probabilities.argmax(1)])
+"""
+    javascript = """\
+import * as ort from "onnxruntime-web";
+const session = await ort.InferenceSession.create(FILE);
+const [channels, height, width] = card.input_size;
+const images = new Float32Array(channels * height * width);
+pixels.forEach((pixel, i) => {
+  const channel = i % channels;
+  images[channel * height * width + (i - channel) / channels] = (pixel / 255 - card.mean[channel]) / card.std[channel];
+});
+const { logits } = await session.run({ images: new ort.Tensor("float32", images, [1, channels, height, width]) });
+console.log(card.classes[logits.data.indexOf(Math.max(...logits.data))]);
+"""
+    javascript_pixels = """\
+import * as ort from "onnxruntime-web";
+const session = await ort.InferenceSession.create(FILE);
+const [channels, height, width] = card.input_size;  // any other height and width will do
+const { probabilities } = await session.run({ pixels: new ort.Tensor("uint8", pixels, [1, height, width, channels]) });
+console.log(card.classes[probabilities.data.indexOf(Math.max(...probabilities.data))]);
+"""
 
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
         import torch
