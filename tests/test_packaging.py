@@ -21,10 +21,10 @@ LAYERS = [
     ["spec"],
     ["run_directory", "journal"],
     ["results", "run_record"],
-    ["engine", "curves", "conformance", "verdict", "classifier"],
+    ["engine", "curves", "conformance", "verdict", "classifier", "exported"],
     ["comparison"],
-    ["planning", "winner", "exporting", "html", "quantization", "supernet"],
-    ["evaluation", "report", "completion"],
+    ["planning", "winner", "inference", "model_card", "html", "supernet"],
+    ["evaluation", "exporting", "report", "completion"],
     ["cli"],
 ]
 TORCH_FREE = [
