@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from . import operations
+from . import layers
 from .genotype import Genotype
 from .graph import INPUT, Graph, Sum, add
-from .operations import OPERATIONS, Layer, Linear
+from .layers import Layer, Linear
+from .operations import OPERATIONS
 from .space import SearchSpace, Task
 
 
@@ -62,7 +63,7 @@ class DiagramBuilder:
     def add(
         self,
         name: str,
-        layers: Sequence[Layer],
+        applied: Sequence[Layer],
         channels: int,
         part: str = "",
         value: Sum | None = None,
@@ -73,8 +74,8 @@ class DiagramBuilder:
         """A node for layers that are applied in turn to `value`, or to what came last; its output."""
         value = self.value if value is None else value
         _, height, width = self.nodes[value[0][0] if value else -1].shape
-        params, macs = operations.params(layers), operations.macs(layers, height, width)
-        for layer in layers:
+        params, macs = layers.params(applied), layers.macs(applied, height, width)
+        for layer in applied:
             height, width = -(-height // layer.stride), -(-width // layer.stride)
         self.nodes.append(Node(name, (channels, height, width), params, macs, value, part, times, detail, adds_input))
         self.value = ((len(self.nodes) - 1, 1),)
@@ -84,8 +85,8 @@ class DiagramBuilder:
         """A node for each operation of a graph at a constant number of channels."""
         values = [self.value]
         for name, inputs in graph.nodes:
-            layers = OPERATIONS[name].layers(channels, channels, 1)
-            values.append(self.add(name, layers, channels, part, _total(inputs, values)))
+            applied = OPERATIONS[name].layers(channels, channels, 1)
+            values.append(self.add(name, applied, channels, part, _total(inputs, values)))
         self.value = _total(graph.output, values)
 
     def add_head(self, classifier: Linear) -> None:

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
-from .engine import training_seed
 from .environment import environment
 from .errors import RunError
 from .genotype import Genotype
@@ -35,7 +34,7 @@ from .run_directory import (
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
 from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
-from .trial import LARGEST
+from .trial import LARGEST, training_seed
 
 CALIBRATION_STEPS = 6
 

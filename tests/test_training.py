@@ -7,8 +7,8 @@ from torch import nn
 
 from nanonas.errors import EvaluationError, SpecError
 from nanonas.images import Images, augment
+from nanonas.layers import Conv
 from nanonas.network import WideDepthwiseConv
-from nanonas.operations import Conv
 from nanonas.recipe import Recipe
 from nanonas.training import (
     Trainer,

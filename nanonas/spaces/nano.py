@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from .. import operations
+from .. import chain, layers
 from ..cell import EDGES, NODES, drawing, flow, graph_builder, rows
+from ..chain import Block
 from ..config import ComponentConfig
 from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
 from ..graph import INPUT, Graph, add, neighbourhoods
-from ..operations import OPERATIONS, BatchNorm, Conv, Layer, Linear, relu
+from ..layers import BatchNorm, Conv, Linear, relu
+from ..operations import OPERATIONS
+from ..program import Program
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
@@ -127,15 +130,18 @@ class Nano(SearchSpace):
             if isinstance(block, tuple):
                 graph, channels = block
                 for name, _ in graph.nodes:
-                    layers = OPERATIONS[name].layers(channels, channels, 1)
-                    params += operations.params(layers)
-                    macs += operations.macs(layers, height, width)
+                    applied = OPERATIONS[name].layers(channels, channels, 1)
+                    params += layers.params(applied)
+                    macs += layers.macs(applied, height, width)
             else:
-                params += operations.params(block)
-                macs += operations.macs(block, height, width)
+                params += layers.params(block)
+                macs += layers.macs(block, height, width)
                 for layer in block:
                     height, width = -(-height // layer.stride), -(-width // layer.stride)
         return {"params": params, "macs": macs}
+
+    def program(self, genotype: Genotype, task: Task) -> Program:
+        return chain.program(self._blocks(genotype, task), self._head(genotype, task), task)
 
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
         from ..network import ChainNetwork
@@ -177,16 +183,14 @@ class Nano(SearchSpace):
         head = Linear(channels * 2 ** (STAGES - 1), task.classes)
         return ChainNetwork(self._chain(task, channels, cells), head, self.config.dropout)
 
-    def _blocks(self, genotype: Genotype, task: Task) -> list[Sequence[Layer] | tuple[Graph, int]]:
+    def _blocks(self, genotype: Genotype, task: Task) -> list[Block]:
         width = int(genotype.values[0])
         return self._chain(task, width, [(g, width * 2**i) for i, g in enumerate(self._graphs(genotype))])
 
-    def _chain(
-        self, task: Task, width: int, stages: Sequence[Sequence[Layer] | tuple[Graph, int]]
-    ) -> list[Sequence[Layer] | tuple[Graph, int]]:
+    def _chain(self, task: Task, width: int, stages: Sequence[Block]) -> list[Block]:
         """Stem, stages with reductions between them, and what comes before the head."""
-        stem = operations.stem(task.channels, max(task.height, task.width), width)
-        blocks: list[Sequence[Layer] | tuple[Graph, int]] = [stem]
+        stem = layers.stem(task.channels, max(task.height, task.width), width)
+        blocks: list[Block] = [stem]
         widths = [width * 2**stage for stage in range(STAGES)]
         for i, stage in enumerate(stages):
             blocks.append(stage)
@@ -215,7 +219,7 @@ class Nano(SearchSpace):
 
 @dataclass(frozen=True)
 class _Mixed:
-    """A cell of the supernet; only built, never measured."""
+    """A cell of the supernet; only built, never measured or written."""
 
     number: int
     operations: tuple[str, ...]
@@ -225,6 +229,9 @@ class _Mixed:
 
     def macs(self, pixels: int) -> int:
         return 0
+
+    def write(self, program: Program, x: int) -> int:
+        return x
 
     def build(self) -> "nn.Module":
         from ..network import MixedCell
