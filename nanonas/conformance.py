@@ -153,7 +153,9 @@ def _test_data(groups: Groups, mismatch: Sequence[str]) -> Verdict:
         return "fail", f"no count of the looks at test data in {_listed(uncounted)}"
     if again := [run.path for run in trained if run.looks.count("train") > 1]:
         return "fail", f"tested after more than one training: {_listed(again)}"
-    return "pass", "test data were opened once a run, by its last training; the winner was chosen on validation images"
+    looks = sum(run.looks.count("eval") for run in trained)
+    later = f", and {looks} time{'s' * (looks > 1)} by eval after it" if looks else ""
+    return "pass", f"the winner was chosen on validation images; each run's last training opened test data once{later}"
 
 
 def _other(run: RunRecord) -> bool:

@@ -117,8 +117,18 @@ def table(document: Mapping[str, Any]) -> Table:
 
 
 def renderable(document: Mapping[str, Any]) -> Group:
-    """The table, the tests, the warnings and the verdict, for a person."""
+    """The table, the tests, the warnings, the conformance list in a line and the verdict, for a person."""
     tests = [sentence(test, len(document["tests"])) for test in document["tests"]]
     warnings = [f"warning: {warning}" for warning in document["warnings"]]
     said = [] if tests == [document["verdict"]] else tests
-    return Group(table(document), *map(Text, ["", *warnings, *said, document["verdict"]]))
+    lines = ["", *warnings, *said, _practices(document["conformance"]), document["verdict"]]
+    return Group(table(document), *map(Text, lines))
+
+
+def _practices(checks: Sequence[Mapping[str, Any]]) -> str:
+    """`NAS best practices: 9 pass, 1 fail (random baseline), 3 not applicable; --html says why`."""
+    failed = [check["item"] for check in checks if check["status"] == "fail"]
+    passed = sum(check["status"] == "pass" for check in checks)
+    named = f" ({'; '.join(failed)})" if failed else ""
+    rest = len(checks) - len(failed) - passed
+    return f"NAS best practices: {passed} pass, {len(failed)} fail{named}, {rest} not applicable; --html says why"

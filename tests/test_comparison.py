@@ -268,6 +268,7 @@ def test_the_table_fits_80_columns(make_run):
     for shown in ("test 92.00 ± 2.00 % (n=3)", "5.00 K params", "90.0 K MACs", "0.52 ms latency", "60.5 s search"):
         assert shown in text
     assert text.count("no difference shown") == 1
+    assert "NAS best practices: 12 pass, 0 fail, 2 not applicable" in text
 
 
 def test_comparing_imports_no_torch():

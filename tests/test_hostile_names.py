@@ -11,7 +11,7 @@ from PIL import Image
 from nanonas import compare, evaluate, export, load_model, load_spec, search, train
 
 CLASSES = ("<script>alert(1)<", "' \"; rm -rf $HOME `x` &amp;", "Ünïcode – 猫 {{7*7}} %s")
-SMALL = ["space.widths=[8]", "space.cells=[1]", "evaluator.epochs=1", "budget={trials: 2}", "train.epochs=1"]
+SMALL = ["space.widths=[8]", "space.cells=[1]", "evaluator.epochs=1", "budget={trials: 2}", "train={epochs: 1}"]
 
 
 @pytest.fixture
