@@ -10,7 +10,8 @@ from .options import Json, Quiet, Run, Set
 def export(
     run: Run,
     format: Annotated[  # the option's name
-        list[str] | None, typer.Option("--format", metavar="NAME", help="onnx, torchscript or pt2. Repeatable.")
+        list[str] | None,
+        typer.Option("--format", metavar="NAME", help="onnx, torchscript, pt2 or executorch. Repeatable."),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Also a file in 8 bits, beside its float32 file. ONNX if no format has it.")

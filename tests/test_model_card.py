@@ -3,45 +3,32 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from examples import check_examples, examples_of
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from scipy.stats import binomtest
 
-from nanonas import export, load_model
-from nanonas.data import load_dataset
+from nanonas import export
 from nanonas.errors import RunError
-from nanonas.exporters import EXPORTERS
 from nanonas.model_card import code, markdown, wilson
 
 NAMES = ["<script>alert(1)</script>", "a|b", "`", "``x`", "*_[x](http://x)_*", "&lt;", "  ", "zwei\n# drei", "ö\u202e"]
 
 
 @pytest.fixture(scope="module")
-def run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Path:
-    run = Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("card") / "run"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NANONAS_CACHE", str(session_cache))
-        formats = [name for name in EXPORTERS if EXPORTERS[name].takes_pixels]
-        export(run, formats, int8=True, with_preprocessing=True, force=True)
-    return run
-
-
-@pytest.fixture(scope="module")
-def card(run: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((run / "exports" / "model.json").read_text())
+def card(exported_run: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((exported_run / "exports" / "model.json").read_text())
     return loaded
 
 
-def test_it_says_what_the_model_is_and_how_it_was_found(run: Path, card: dict[str, Any]) -> None:
-    trained = json.loads((run / "train.json").read_text())
+def test_it_says_what_the_model_is_and_how_it_was_found(exported_run: Path, card: dict[str, Any]) -> None:
+    trained = json.loads((exported_run / "train.json").read_text())
     assert (card["kind"], card["task"], card["classes"]) == ("model_card", "image classification", list("0123456789"))
     assert card["data"]["name"] == "digits"
     assert card["data"]["train_images"] + card["data"]["test_images"] == 1797
@@ -52,14 +39,14 @@ def test_it_says_what_the_model_is_and_how_it_was_found(run: Path, card: dict[st
     assert (card["search"]["trials"], card["search"]["seed"], card["search"]["is_winner"]) == (2, 3, True)
     assert card["search"]["budget"] == {"trials": 2, "minutes": None}
     assert card["training"]["epochs"] == 2
-    exported = json.loads((run / "export.json").read_text())["files"]
+    exported = json.loads((exported_run / "export.json").read_text())["files"]
     for said, file in zip(card["files"], exported, strict=True):
         assert said["test_accuracy"]["value"] == file["test_accuracy"]
         assert all(said[key] == file[key] for key in ("path", "bytes", "latency_ms", "with_preprocessing"))
 
 
-def test_the_text_says_the_same(run: Path, card: dict[str, Any]) -> None:
-    text = (run / "exports" / "model.md").read_text()
+def test_the_text_says_the_same(exported_run: Path, card: dict[str, Any]) -> None:
+    text = (exported_run / "exports" / "model.md").read_text()
     assert text == markdown(card)
     accuracy, interval = card["test_accuracy"]["value"], card["test_accuracy"]["interval"]
     assert f"{100 * accuracy:.2f} % ({100 * interval[0]:.2f} to {100 * interval[1]:.2f} %)" in text
@@ -86,22 +73,11 @@ def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: 
 # ---- the lines that it gives
 
 
-def test_its_lines_of_python_run_without_nanonas(run: Path, card: dict[str, Any], tmp_path: Path) -> None:
-    """Five lines at most, each file's own, taken from the text as a reader would."""
-    text = (run / "exports" / "model.md").read_text()
-    examples = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(examples) == len(card["files"])
-    assert max(len(example.splitlines()) for example in examples) <= 5
-    pixels, labels = load_dataset(load_model(run).card.data).test()
-    np.save(tmp_path / "pixels.npy", pixels)
-    first = "import sys, numpy\npixels = numpy.load(sys.argv[1])\n"
-    script = first + "".join(examples) + "assert 'nanonas' not in sys.modules\n"
-    command = [sys.executable, "-I", "-W", "ignore", "-c", script, str(tmp_path / "pixels.npy")]
-    said = subprocess.run(command, cwd=run / "exports", capture_output=True, text=True, check=True).stdout
-    for line, file in zip(said.splitlines(), card["files"], strict=True):
-        found = json.loads(line.replace("'", '"'))
-        right = np.mean([int(name) == label for name, label in zip(found, labels, strict=True)])
-        assert right == pytest.approx(file["test_accuracy"]["value"], abs=1e-9)
+def test_its_lines_of_python_run_without_nanonas(exported_run: Path, card: dict[str, Any], tmp_path: Path) -> None:
+    examples = examples_of(exported_run, "python")
+    assert list(examples) == [Path(file["path"]).name for file in card["files"]]
+    assert max(len(example.splitlines()) for example in examples.values()) <= 5
+    check_examples(exported_run, examples, Path(sys.executable), tmp_path)
 
 
 # ---- names that are anything

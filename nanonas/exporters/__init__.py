@@ -8,6 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
@@ -82,6 +83,7 @@ class Exporter(ABC):
         holds_code: whether reading a stranger's file may run a stranger's program.
         takes_pixels: whether `write` also takes a network that begins with preprocessing.
         quantizes: whether there is a `write_int8`.
+        extra: the package that only this format needs, which is an extra of the same name.
         needs: what pip has to install to run a file.
         python: at most five lines that run FILE on `pixels`, (N, H, W, C) uint8, without nanonas, and print classes.
         javascript: lines that run FILE on `pixels` of one image; `card` is what model.json holds.
@@ -92,11 +94,17 @@ class Exporter(ABC):
     holds_code: ClassVar[bool]
     takes_pixels: ClassVar[bool] = True
     quantizes: ClassVar[bool] = False
+    extra: ClassVar[str] = ""
     needs: ClassVar[str]
     python: ClassVar[str]
     python_pixels: ClassVar[str] = ""
     javascript: ClassVar[str] = ""
     javascript_pixels: ClassVar[str] = ""
+
+    def check(self) -> None:
+        """Raises ExportError, with what to type, when `extra` is not installed."""
+        if self.extra and find_spec(self.extra) is None:
+            raise ExportError(f"{self.extra} is not installed; type: pip install 'nanonas[{self.extra}]'")
 
     @abstractmethod
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
@@ -116,6 +124,7 @@ class Exporter(ABC):
 
     def read(self, path: Path) -> ModelFile:
         """Raises ExportError when the file is damaged."""
+        self.check()
         try:
             with quiet():
                 return self.load(path)
