@@ -156,7 +156,8 @@ def show(task: str, rows: list[dict[str, Any]]) -> None:
         if len(plain) > 1 and plain.keys() == halved.keys():
             test = compare_groups(halved, plain)
             low, high = test.interval or (test.difference, test.difference)
-            print(f"{metric}: {test.difference:+.2f} points ({low:+.2f} to {high:+.2f}), p={test.p:.4f}, {test.method}")
+            p = f"p={test.p:.4f} ({test.method}), p={test.t_p or 1:.4f} (paired t)"
+            print(f"{metric}: {test.difference:+.2f} points ({low:+.2f} to {high:+.2f}), {p}")
 
 
 def main() -> None:

@@ -10,9 +10,18 @@ from .options import Json, Quiet, Run, Set
 def export(
     run: Run,
     format: Annotated[  # the option's name
-        list[str] | None, typer.Option("--format", metavar="NAME", help="onnx, torchscript or pt2. Repeatable.")
+        list[str] | None,
+        typer.Option("--format", metavar="NAME", help="onnx, torchscript, pt2 or executorch. Repeatable."),
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Also write an ONNX file quantized to 8 bits.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also a file in 8 bits, beside its float32 file. ONNX if no format has it.")
+    ] = False,
+    with_preprocessing: Annotated[
+        bool, typer.Option("--with-preprocessing", help="Also a file that takes uint8 images and gives probabilities.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Keep an int8 file that loses more than a point of test accuracy.")
+    ] = False,
     set_: Set = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -23,7 +32,7 @@ def export(
 
       nanonas export runs/digits-evo-seed0 --format onnx
 
-      nanonas export runs/digits-evo-seed0 --format onnx --format pt2 --int8
+      nanonas export runs/digits-evo-seed0 --format onnx --format pt2 --int8 --with-preprocessing
     """
     from nanonas import report
     from nanonas.exporting import export as export_model
@@ -32,4 +41,13 @@ def export(
     output = Output(json, quiet)
     if not format and not int8:
         raise typer.BadParameter("give at least one, e.g. --format onnx", param_hint="--format")
-    output.result(export_model(run_argument(run), format or (), int8, set_ or (), output.say), report.export_table)
+    document = export_model(
+        run_argument(run),
+        format or (),
+        int8,
+        set_ or (),
+        output.say,
+        with_preprocessing=with_preprocessing,
+        force=force,
+    )
+    output.result(document, report.export_table)

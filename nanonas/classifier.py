@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -102,6 +103,28 @@ class Classifier(nn.Module):
         if isinstance(image, np.ndarray):
             image = Image.fromarray(image.squeeze(-1) if image.shape[-1:] == (1,) else image)
         return pixels_of(image, (height, width, channels))
+
+
+class WithPreprocessing(nn.Module):
+    """A network behind its preprocessing: pixels (N, H, W, C) uint8, upright, of any size → probabilities (N, classes).
+
+    Images of the network's own size are left as they are. Others are resized as `Classifier.preprocess` does, with
+    Pillow's antialiased bilinear filter; where that rounds, a pixel may be one of 256 levels off.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, card: Card) -> None:
+        super().__init__()
+        self.network, self.size = network, card.input_size[1:]
+        self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = F.interpolate(pixels.permute(0, 3, 1, 2), self.size, mode="bilinear", antialias=True)
+        logits: Tensor = self.network((x.float() / 255 - self.mean) / self.std)
+        return logits.softmax(1)
 
 
 def normalized(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

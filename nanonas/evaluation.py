@@ -5,21 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from .classifier import load_model, normalized
+from .classifier import load_model
 from .data import Dataset, load_dataset
 from .environment import environment
-from .errors import DataError, ExportError, NanonasError, RunError
-from .exporters import EXPORTERS, Exporter, Metadata, reason
-from .exporting import exported_files, made_here, sha256
-from .profile import latency_ms
+from .errors import ExportError, NanonasError, RunError
+from .exported import exported_files, made_here, sha256
+from .exporters import Metadata, by_suffix, reason
+from .inference import Model
 from .run_directory import Log, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
-from .training import threads
 
 CALIBRATION_BINS = 15
-BATCH = 500
 
 
 def evaluate(
@@ -40,7 +37,7 @@ def evaluate(
     target = Path(target)
     if target.is_file():
         return _evaluate_file(target, overrides, trust, say)
-    if target.suffix in _by_suffix():
+    if target.suffix in by_suffix():
         raise RunError(f"{target} does not exist; files are made by: nanonas export RUN --format onnx")
     return _evaluate_run(target, overrides, say)
 
@@ -48,21 +45,16 @@ def evaluate(
 def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
     classifier = load_model(run)
     card, log = classifier.card, Log(run, say)
+    model = Model.of_network(classifier)
     dataset = load_dataset(override_data(card.data, overrides), log.say)
-    _check_fit(dataset, card.classes, card.input_size)
-
-    @torch.inference_mode()
-    def run_network(images: np.ndarray) -> np.ndarray:
-        logits: np.ndarray = classifier(torch.from_numpy(images)).numpy()
-        return logits
-
+    model.check_fit(dataset)
     with locked(run):
         looks = count_test_look(run, "eval")
         result = document(
             "eval",
             run,
             genotype=card.genotype,
-            **_measured(run_network, dataset, card.mean, card.std, card.input_size, say),
+            **_measured(model, dataset, say),
             params=classifier.params,
             macs=classifier.macs,
             test_looks=looks,
@@ -78,20 +70,20 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None
 
 
 def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    name, exporter = _by_suffix().get(path.suffix, (None, None))
+    name, exporter = by_suffix().get(path.suffix, (None, None))
     if name is None or exporter is None:
-        raise ExportError(f"{path} is of no known format; allowed: {', '.join(_by_suffix())}, or a run directory")
+        raise ExportError(f"{path} is of no known format; allowed: {', '.join(by_suffix())}, or a run directory")
     run = _run_of(path)
     if exporter.holds_code and not trust and (run is None or not made_here(sha256(path))):
         doubt = "no run directory around it lists it" if run is None else "it was not exported on this machine"
         raise ExportError(f"{path} can hold code, and {doubt}; add --trust if you know who made it")
-    model = exporter.read(path)
-    metadata = Metadata.of(model.metadata, path)
-    channels, height, width = metadata.input_size
+    file = exporter.read(path)
+    metadata = Metadata.of(file.metadata, path)
+    model = Model.of_file(file, metadata)
     dataset = load_dataset(override_data(metadata.data, overrides), say)
-    _check_fit(dataset, metadata.classes, metadata.input_size)
+    model.check_fit(dataset)
     try:
-        measured = _measured(model.run, dataset, metadata.mean, metadata.std, (channels, height, width), say)
+        measured = _measured(model, dataset, say)
     except NanonasError:
         raise
     except Exception as error:  # whatever a runtime raises for a file that loads and does not run
@@ -112,35 +104,19 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Calla
     )
 
 
-def _measured(
-    run: Callable[[np.ndarray], np.ndarray],
-    dataset: Dataset,
-    mean: Sequence[float],
-    std: Sequence[float],
-    input_size: tuple[int, int, int],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
+def _measured(model: Model, dataset: Dataset, say: Callable[[str], None]) -> dict[str, Any]:
     """Accuracy, accuracy of each class and calibration on the test images, one view of each; latency on one thread."""
     pixels, labels = dataset.test()
     say(f"evaluating {len(labels):,} test images")
-    batches = (normalized(pixels[i : i + BATCH], mean, std) for i in range(0, len(labels), BATCH))
-    logits = np.concatenate([run(batch) for batch in batches]).astype(np.float64)
-    if logits.shape != (len(labels), len(dataset.classes)):
-        raise ExportError(f"the model's output has the shape {logits.shape[1:]}, not {len(dataset.classes)} classes")
-    if not np.isfinite(logits).all():
-        raise ExportError("the model's outputs are not finite: its weights are damaged")
-    exponentials = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(1, keepdims=True)
-    right = logits.argmax(1) == labels
+    outputs = model.outputs(pixels)
+    right = outputs.argmax(1) == labels
     say("measuring latency")
-    with threads(1):
-        latency = latency_ms(run, input_size)
     return {
         "test_accuracy": float(right.mean()),
         "test_images": len(labels),
         "per_class": {name: float(right[labels == i].mean()) for i, name in enumerate(dataset.classes)},
-        "ece": expected_calibration_error(probabilities.max(1), right),
-        "latency_ms": latency,
+        "ece": expected_calibration_error(model.probabilities(outputs).max(1), right),
+        "latency_ms": model.latency_ms(),
     }
 
 
@@ -151,25 +127,11 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
     return float(sum(gaps) / len(right))
 
 
-def _check_fit(dataset: Dataset, classes: Sequence[str], input_size: Sequence[int]) -> None:
-    if tuple(dataset.classes) != tuple(classes):
-        raise DataError(
-            f"data set {dataset.name} has {len(dataset.classes)} classes that are not the model's {len(classes)}"
-        )
-    size = (dataset.channels, dataset.height, dataset.width)
-    if size != tuple(input_size):
-        raise DataError(f"data set {dataset.name} has images of {size} (C, H, W), the model takes {tuple(input_size)}")
-
-
 def _run_of(path: Path) -> Path | None:
     """The run directory around a file, if it lists it, unchanged."""
     run = path.absolute().parent.parent
     if path.absolute().parent.name != "exports" or not (run / "spec.yaml").is_file():
         return None
-    listed = [entry for entry in exported_files(run) if entry["path"] == f"exports/{path.name}"]
-    unchanged = any(entry["bytes"] == path.stat().st_size and entry["sha256"] == sha256(path) for entry in listed)
+    listed = [entry for entry in exported_files(run) if entry.path == f"exports/{path.name}"]
+    unchanged = any(entry.bytes == path.stat().st_size and entry.sha256 == sha256(path) for entry in listed)
     return path.parent.parent if unchanged else None
-
-
-def _by_suffix() -> dict[str, tuple[str, Exporter]]:
-    return {Path(EXPORTERS[name].file_name).suffix: (name, EXPORTERS[name]) for name in EXPORTERS}

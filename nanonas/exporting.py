@@ -1,28 +1,27 @@
 """The trained network as files that run without nanonas, each checked against it before it gets its name."""
 
-import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from .classifier import Classifier, load_model
-from .data import load_dataset
-from .dataset_cache import cache_dir
-from .errors import ExportError, RunError
+from .classifier import Classifier, WithPreprocessing, load_model
+from .data import Dataset, load_dataset
+from .errors import ExportError
+from .exported import ExportedFile, Latency, exported_files, remember, sha256
 from .exporters import EXPORTERS, Exporter, Metadata
-from .profile import latency_ms
-from .run_directory import Log, document, locked, read_json, write_json
+from .inference import Model, softmax
+from .model_card import write_card
+from .run_directory import Log, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
-from .training import threads
 
 PARITY_IMAGES = 256
+PARITY_BATCHES = (1, 2, 7)  # and the rest
 MAX_ABS_DIFF = 1e-4
-Write = Callable[[Classifier, torch.Tensor, Path], None]
+RESIZED_AGREEMENT = 0.98
+INT8_LOSS = 0.01  # of the test accuracy
 
 
 def export(
@@ -31,156 +30,215 @@ def export(
     int8: bool = False,
     overrides: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
+    *,
+    with_preprocessing: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
-    """Writes `exports/model.*` for each format (and `model-int8.onnx`) and export.json.
+    """Writes `exports/model.*` for each format, their model card and export.json.
+
+    All files are tested, in one look at the test images.
 
     Args:
+        int8: also `model-int8.*`, beside its float32 file, of the formats that have it; of ONNX when none of them has.
         overrides: `data.…=…`, such as `data.root=…` when the images have moved.
+        with_preprocessing: also `model-pixels.*` for each format, which takes uint8 images and gives probabilities.
+        force: keep an int8 file that loses more than a point of accuracy.
 
     Raises:
         UnknownName: a format that does not exist.
-        ExportError: a file computes something else than the network; it is not left behind.
+        ExportError: a file computes something else than the network, or an int8 file loses too much; it is not left.
     """
     run = Path(run)
-    exporters = {name: EXPORTERS[name] for name in dict.fromkeys(formats)}
+    targets = targets_of(formats, int8, with_preprocessing)
     classifier = load_model(run)
     log = Log(run, say)
     with locked(run):
-        images = parity_images(classifier, overrides, log.say)
+        dataset = load_dataset(override_data(classifier.card.data, overrides), log.say)
+        if other_source(run, dataset.source):
+            raise ExportError(f"these are not the data that {run} was trained on; name those with --set data.root=…")
+        reference = _Reference(run, classifier, dataset)
+        accuracy = reference.test_accuracy, len(reference.test_labels)
         folder = run / "exports"
         folder.mkdir(exist_ok=True)
-        files = {entry["path"]: entry for entry in exported_files(run)}
-        work = [_Target(name, each.file_name, _writer(each), each) for name, each in exporters.items()]
-        if int8:
-            from .quantization import write_int8
-
-            work.append(_Target("onnx-int8", "model-int8.onnx", write_int8, EXPORTERS["onnx"], is_exact=False))
-        for target in work:
+        files = {entry.path: entry for entry in exported_files(run)}
+        for target in targets:
             log.say(f"exporting {target.format}")
-            entry = _export(target, folder, classifier, images)
-            files[entry["path"]] = entry
-            result = document("export", run, files=list(files.values()))
+            entry = _export(target, folder, reference, None if force else files.get(f"exports/{target.float32}"))
+            files[entry.path] = entry
+            result = document(
+                "export",
+                run,
+                files=[file.model_dump() for file in files.values()],
+                test_accuracy=accuracy[0],
+                test_images=accuracy[1],
+                test_looks=reference.looks,
+            )
             write_json(run / "export.json", result)  # after each file: the next may fail
+            write_card(run, classifier, dataset, accuracy, list(files.values()))
     return result
 
 
-class _Target(NamedTuple):
-    """A file to make. One that is not exact cannot pass the gate: how far it is off is reported instead."""
+class Target(NamedTuple):
+    """A file to make."""
 
-    format: str
-    file_name: str
-    write: Write
-    exporter: Exporter  # reads it back
-    is_exact: bool = True
+    name: str
+    exporter: Exporter
+    kind: Literal["float32", "int8", "pixels"] = "float32"
 
+    @property
+    def format(self) -> str:
+        return self.name if self.kind == "float32" else f"{self.name}-{self.kind}"
 
-class ExportedFile(BaseModel):
-    """An entry of export.json."""
+    @property
+    def float32(self) -> str:
+        return self.exporter.file_name
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-    format: str
-    path: str
-    bytes: int
-    sha256: str
-    max_abs_diff: float
-    top1_agreement: float
-    latency_ms: dict[str, dict[str, float]]
+    @property
+    def file_name(self) -> str:
+        path = Path(self.float32)
+        return path.name if self.kind == "float32" else f"{path.stem}-{self.kind}{path.suffix}"
 
 
-def exported_files(run: Path) -> list[dict[str, Any]]:
-    """What export.json lists and is still there; RunError when it is damaged."""
-    if not (run / "export.json").exists():
-        return []
-    try:
-        files = TypeAdapter(list[ExportedFile]).validate_python(read_json(run / "export.json").get("files"))
-    except ValidationError as error:
-        raise RunError(
-            f"{run / 'export.json'} is damaged: {error.errors()[0]['msg']}; delete it and export again"
-        ) from None
-    return [entry.model_dump() for entry in files if (run / "exports" / Path(entry.path).name).exists()]
+def targets_of(formats: Sequence[str], int8: bool, with_preprocessing: bool) -> list[Target]:
+    wanted = {name: EXPORTERS[name] for name in formats}
+    if int8 and not any(exporter.quantizes for exporter in wanted.values()):
+        wanted["onnx"] = EXPORTERS["onnx"]
+    for exporter in wanted.values():
+        exporter.check()
+    targets = [Target(name, exporter) for name, exporter in wanted.items()]
+    if int8:
+        targets += [Target(name, exporter, "int8") for name, exporter in wanted.items() if exporter.quantizes]
+    if with_preprocessing:
+        other = next((name for name in wanted if not wanted[name].takes_pixels), None)
+        if other is not None:
+            able = ", ".join(name for name in EXPORTERS if EXPORTERS[name].takes_pixels)
+            raise ExportError(f"{other} has no file with preprocessing; allowed: {able}")
+        targets += [Target(name, exporter, "pixels") for name, exporter in wanted.items()]
+    return targets
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class _Reference:
+    """What the network itself says of 256 training images and of the test images: files are held against it."""
+
+    def __init__(self, run: Path, classifier: Classifier, dataset: Dataset) -> None:
+        self.classifier = classifier
+        self.model = Model.of_network(classifier)
+        self.model.check_fit(dataset)
+        self.pixels = training_pixels(dataset)
+        self.images = torch.from_numpy(self.model.inputs(self.pixels))
+        self.logits = self.model.outputs(self.pixels)
+        self.looks = count_test_look(run, "export")
+        self.test_pixels, self.test_labels = dataset.test()
+        self.test_accuracy = self.accuracy(self.model)
+
+    def accuracy(self, model: Model) -> float:
+        return float((model.outputs(self.test_pixels).argmax(1) == self.test_labels).mean())
 
 
-def made_here(digest: str) -> bool:
-    """Whether this user's `export` wrote this file. A run directory cannot say so: it may come from a stranger."""
-    return (cache_dir() / "exported" / digest).exists()
-
-
-def _remember(digest: str) -> None:
-    place = cache_dir() / "exported"
-    with suppress(OSError):  # a cache that cannot be written: eval will ask for --trust
-        place.mkdir(parents=True, exist_ok=True)
-        (place / digest).touch()
-
-
-def parity_images(
-    classifier: Classifier, overrides: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
-) -> torch.Tensor:
-    """256 real images, preprocessed; from the training part, so that no look at test data is spent on them."""
-    dataset = load_dataset(override_data(classifier.card.data, overrides), say)
+def training_pixels(dataset: Dataset) -> np.ndarray:
+    """256 training images, (N, H, W, C) uint8: to check a file and to calibrate int8 without a look at test data."""
     rows = np.random.default_rng(0).permutation(len(dataset.train_labels))[:PARITY_IMAGES]
-    return classifier.preprocess(np.asarray(dataset.train_images[np.sort(rows)]))
+    return np.array(dataset.train_images[np.sort(rows)])
 
 
-def metadata_of(classifier: Classifier) -> Metadata:
+def metadata_of(classifier: Classifier, with_preprocessing: bool = False) -> Metadata:
     """What a file needs to be used, and to be found again."""
     card = classifier.card.model_dump()
     fields = {key: card[key] for key in card.keys() & Metadata.model_fields.keys()}
-    return Metadata(**fields, params=classifier.params, macs=classifier.macs)
+    return Metadata(**fields, params=classifier.params, macs=classifier.macs, with_preprocessing=with_preprocessing)
 
 
-def _writer(exporter: Exporter) -> Write:
-    def write(classifier: Classifier, images: torch.Tensor, path: Path) -> None:
-        exporter.write(classifier.network.eval(), images[:2].clone(), path, metadata_of(classifier).texts())
-
-    return write
-
-
-def _export(target: _Target, folder: Path, classifier: Classifier, images: torch.Tensor) -> dict[str, Any]:
+def _export(target: Target, folder: Path, reference: _Reference, float32: ExportedFile | None) -> ExportedFile:
+    """Raises ExportError when an int8 file is too far behind `float32`; with None it may be."""
     path = folder / target.file_name
     temporary = path.with_name(f".new-{path.name}")  # keeps the suffix, which some formats insist on
     try:
-        target.write(classifier, images, temporary)
-        model = target.exporter.read(temporary)
-        logits = np.concatenate([model.run(part.numpy()) for part in (images[:1], images[1:8], images[8:])])
-        difference, agreement = parity(classifier, images, logits)
-        if target.is_exact:
-            check_parity(target.format, difference, agreement)
-        with threads(1):
-            latency = latency_ms(model.run, classifier.card.input_size)
+        metadata = _write(target, reference, temporary)
+        model = Model.of_file(target.exporter.read(temporary), metadata)
+        expected = softmax(reference.logits) if target.kind == "pixels" else reference.logits
+        difference, agreement = parity(expected, in_batches(model, reference.pixels))
+        if target.kind != "int8":
+            check_parity(target.format, difference, agreement, len(expected))
+        if target.kind == "pixels":
+            _check_resizing(target.format, model, reference)
+        accuracy = reference.accuracy(model)
+        if target.kind == "int8" and float32 is not None:
+            check_loss(target.file_name, accuracy, float32, len(reference.test_labels))
+        latency = model.latency_ms()
         digest = sha256(temporary)
-        _remember(digest)
+        remember(digest)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    entry = ExportedFile(
+    return ExportedFile(
         format=target.format,
         path=f"{folder.name}/{path.name}",
         bytes=path.stat().st_size,
         sha256=digest,
         max_abs_diff=difference,
         top1_agreement=agreement,
-        latency_ms={batch: dict(times) for batch, times in latency.items()},
+        test_accuracy=accuracy,
+        with_preprocessing=metadata.with_preprocessing,
+        latency_ms=Latency.model_validate(latency),
     )
-    return entry.model_dump()
 
 
-@torch.inference_mode()
-def parity(classifier: Classifier, images: torch.Tensor, logits: np.ndarray) -> tuple[float, float]:
-    """The largest difference of the logits, and the share of equal top-1 classes."""
-    expected = classifier.eval()(images).numpy()
-    return float(np.abs(expected - logits).max()), float((expected.argmax(1) == logits.argmax(1)).mean())
+def _write(target: Target, reference: _Reference, path: Path) -> Metadata:
+    classifier, images = reference.classifier, reference.images
+    network, exporter = classifier.network.eval(), target.exporter
+    metadata = metadata_of(classifier, with_preprocessing=target.kind == "pixels")
+    if target.kind == "int8":
+        exporter.write_int8(network, images, path, metadata.texts())
+    elif target.kind == "pixels":
+        channels, height, width = classifier.card.input_size
+        # of another size than the network's, so that resizing is part of what is traced
+        example = torch.zeros(2, height + 3, width + 5, channels, dtype=torch.uint8)
+        exporter.write(WithPreprocessing(network, classifier.card).eval(), example, path, metadata.texts())
+    else:
+        exporter.write(network, images[:2].clone(), path, metadata.texts())
+    return metadata
 
 
-def check_parity(name: str, difference: float, agreement: float) -> None:
+def in_batches(model: Model, pixels: np.ndarray) -> np.ndarray:
+    """What a model gives for (N, H, W, C) uint8, in batches of 1, 2, 7 and the rest, whatever it is."""
+    parts = np.split(pixels, np.cumsum(PARITY_BATCHES))
+    return np.concatenate([model.run(model.inputs(part)) for part in parts if len(part)])
+
+
+def parity(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
+    """The largest difference of two arrays of scores, and the share of rows with equal top-1 classes."""
+    return float(np.abs(expected - found).max()), float((expected.argmax(1) == found.argmax(1)).mean())
+
+
+def check_parity(name: str, difference: float, agreement: float, images: int) -> None:
     """Raises ExportError when outputs are more than 1e-4 apart, or the class of any image is another."""
     if not difference <= MAX_ABS_DIFF or agreement < 1:  # not (… <= …): NaN fails too
         raise ExportError(
             f"{name}: the file computes something else than the network: outputs differ by up to {difference:.2g} "
-            f"(allowed {MAX_ABS_DIFF:g}), top-1 agrees on {agreement:.2%} of {PARITY_IMAGES} images; no file was left"
+            f"(allowed {MAX_ABS_DIFF:g}), top-1 agrees on {agreement:.2%} of {images} images; no file was left"
+        )
+
+
+def _check_resizing(name: str, model: Model, reference: _Reference) -> None:
+    """Raises ExportError when images of another size get other classes than after `Classifier.preprocess`."""
+    width = reference.pixels.shape[2]
+    other = reference.pixels.repeat(2, axis=1)[:, :, : -(-3 * width // 4)]  # twice as high, three quarters as wide
+    with torch.inference_mode():
+        expected = reference.classifier(reference.classifier.preprocess(other)).numpy()
+    _, agreement = parity(expected, model.run(model.inputs(other)))
+    if agreement < RESIZED_AGREEMENT:
+        raise ExportError(
+            f"{name}: the file resizes images in another way than nanonas: top-1 agrees on {agreement:.2%} of "
+            f"{len(other)} images (allowed {RESIZED_AGREEMENT:.0%}); no file was left"
+        )
+
+
+def check_loss(name: str, accuracy: float, float32: ExportedFile, images: int) -> None:
+    """Raises ExportError when int8 loses more than a point of test accuracy against its float32 file."""
+    assert float32.test_accuracy is not None
+    loss = round((float32.test_accuracy - accuracy) * images)  # in images, which are whole: a point is allowed
+    if loss > INT8_LOSS * images:
+        raise ExportError(
+            f"{name} is right on {accuracy:.2%} of {images:,} test images, {Path(float32.path).name} on "
+            f"{float32.test_accuracy:.2%}: more than a point is lost, so it was not written; --force writes it anyway"
         )

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from .chain import Block
 from .graph import Graph, Sum
-from .operations import OPERATIONS, Layer, build
+from .layers import Layer, build
+from .operations import OPERATIONS
 
 
 class Zero(nn.Module):
@@ -162,7 +164,7 @@ class ChainNetwork(nn.Module):
     A block is a list of layers, or a graph with its number of channels. `head` ends the chain: dropout and classifier.
     """
 
-    def __init__(self, blocks: Sequence[Sequence[Layer] | tuple[Graph, int]], head: Layer, dropout: float) -> None:
+    def __init__(self, blocks: Sequence[Block], head: Layer, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
             *(GraphModule(*block) if isinstance(block, tuple) else build(block) for block in blocks)

@@ -10,15 +10,26 @@ MIN_RUNS, MAX_RUNS, SECONDS = 10, 200, 1.0
 
 
 def latency_ms(
-    run: Callable[[np.ndarray], object], input_size: tuple[int, int, int], batches: tuple[int, ...] = BATCHES
+    run: Callable[[np.ndarray], object],
+    input_size: tuple[int, int, int],
+    batches: tuple[int, ...] = BATCHES,
+    pixels: bool = False,
 ) -> Mapping[str, Mapping[str, float]]:
     """Milliseconds a batch: {"batch_1": {"median", "p95", "runs"}, …}, on random images, after three warm-up runs.
 
     A batch runs until a second has passed, but at least 10 and at most 200 times. The caller sets the threads.
+
+    Args:
+        input_size: C, H, W.
+        pixels: `run` takes (N, H, W, C) uint8, not (N, C, H, W) float32.
     """
     result = {}
+    channels, height, width = input_size
     for batch in batches:
-        images = np.random.default_rng(0).standard_normal((batch, *input_size), dtype=np.float32)
+        rng = np.random.default_rng(0)
+        images: np.ndarray = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
+        if pixels:
+            images = rng.integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
         for _ in range(3):
             run(images)
         times: list[float] = []

@@ -250,20 +250,20 @@ def eval_table(document: dict[str, Any]) -> RenderableType:
 
 
 def export_table(document: dict[str, Any]) -> RenderableType:
-    """A file a row, with how far it is from the network."""
+    """A file a row: its size, how good and how fast it is, and how far from the network."""
     table = Table(box=None, pad_edge=False)
-    for name in ("format", "file", "size", "largest diff", "top-1 agrees", "batch 1"):
-        table.add_column(name, justify="left" if name in ("format", "file") else "right")
+    for name in ("file", "size", "accuracy", "batch 1", "largest diff", "agrees"):
+        table.add_column(name, justify="left" if name == "file" else "right")
     for entry in document["files"]:
         table.add_row(
-            entry["format"],
             Text(entry["path"], overflow="fold"),
             f"{count(entry['bytes'])}B",
+            percent(entry["test_accuracy"]),
+            f"{entry['latency_ms']['batch_1']['median']:.2f} ms",
             f"{entry['max_abs_diff']:.1e}",
             f"{100 * entry['top1_agreement']:.4g} %",
-            f"{entry['latency_ms']['batch_1']['median']:.2f} ms",
         )
-    return Group(Text(f"in {document['run']}"), table)
+    return Group(Text(f"in {document['run']}"), table, Text(f"model card: {document['run']}/exports/model.md"))
 
 
 def plan_table(document: dict[str, Any]) -> RenderableType:

@@ -1,10 +1,21 @@
 import os
+import shutil
 from pathlib import Path
 
 import fakes  # noqa: F401  # registers itself
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `external` run when they are asked for: pytest -m external, as .ci/run does."""
+    if "external" in config.getoption("markexpr"):
+        return
+    reason = "external: needs Chromium, Node or a second environment, which .ci/run installs; pytest -m external"
+    for item in items:
+        if item.get_closest_marker("external"):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
@@ -30,4 +41,25 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -
         spec = load_spec("digits-evo", [*small, "executor.name=inline", "device=cpu", "seed=3"])
         assert len(list(search(spec, run))) == 2
         train(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported_run(
+    trained_run: Path, tmp_path_factory: pytest.TempPathFactory, session_cache: Path, pytestconfig: pytest.Config
+) -> Path:
+    """The trained run with all files that can be exported; those that need an extra among the external tests only."""
+    from importlib.util import find_spec
+
+    from nanonas import export
+    from nanonas.exporters import EXPORTERS
+
+    run = Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("exported") / "run"))
+    extras = [name for name in EXPORTERS if EXPORTERS[name].extra]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NANONAS_CACHE", str(session_cache))
+        export(run, [name for name in EXPORTERS if name not in extras], int8=True, with_preprocessing=True, force=True)
+        installed = [name for name in extras if find_spec(EXPORTERS[name].extra)]
+        if installed and "external" in pytestconfig.option.markexpr:
+            export(run, installed, int8=True, force=True)
     return run

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,39 @@ import torch
 from torch import nn
 
 from nanonas import evaluate, export, load_model
+from nanonas.classifier import Classifier, WithPreprocessing
 from nanonas.data import load_dataset
 from nanonas.errors import ExportError, NanonasError, UnknownName
+from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
-from nanonas.exporting import check_parity, metadata_of, parity, parity_images
+from nanonas.exporting import check_loss, check_parity, metadata_of, parity, targets_of, training_pixels
+from nanonas.spaces import SPACES
 
-FORMATS = list(EXPORTERS)
+
+def external(name: str) -> Any:
+    """A format that needs an extra is tested where that is installed, among the external tests."""
+    extra = EXPORTERS[name].extra
+    missing = pytest.mark.skipif(bool(extra) and find_spec(extra) is None, reason=f"needs the extra {extra}")
+    return pytest.param(name, marks=[pytest.mark.external, missing]) if extra else name
 
 
-@pytest.fixture(scope="session")
-def exported_run(trained_run: Path, tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Path:
-    run = Path(shutil.copytree(trained_run, tmp_path_factory.mktemp("exported") / "run"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NANONAS_CACHE", str(session_cache))
-        export(run, FORMATS, int8=True)
-    return run
+BASIC = [name for name in EXPORTERS if not EXPORTERS[name].extra]
+FORMATS = [external(name) for name in EXPORTERS]
+PIXELS = [name for name in EXPORTERS if EXPORTERS[name].takes_pixels]
+INT8 = [external(name) for name in EXPORTERS if EXPORTERS[name].quantizes]
+REQUIRED = [name for name, field in Metadata.model_fields.items() if field.is_required()]
+
+
+def file_with_preprocessing(name: str, run: Path) -> Path:
+    path = run / "exports" / EXPORTERS[name].file_name
+    return path.with_stem(f"{path.stem}-pixels")
+
+
+def training_images(run: Path) -> tuple[Classifier, np.ndarray, torch.Tensor]:
+    """The network, 256 training images as pixels, and preprocessed."""
+    classifier = load_model(run)
+    pixels = training_pixels(load_dataset(classifier.card.data))
+    return classifier, pixels, classifier.preprocess(pixels)
 
 
 @pytest.fixture
@@ -38,8 +58,7 @@ def run(exported_run: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_computes_what_the_network_computes(name: str, exported_run: Path) -> None:
     model = EXPORTERS[name].read(exported_run / "exports" / EXPORTERS[name].file_name)
-    classifier = load_model(exported_run)
-    x = parity_images(classifier)
+    classifier, _, x = training_images(exported_run)
     with torch.inference_mode():
         expected = classifier(x).numpy()
     for batch in (1, 2, 7, 64):
@@ -63,10 +82,17 @@ def test_a_file_carries_what_is_needed_to_use_it(name: str, exported_run: Path) 
 def test_the_result_has_the_documented_fields(exported_run: Path) -> None:
     result = json.loads((exported_run / "export.json").read_text())
     assert (result["kind"], result["run"]) == ("export", str(exported_run))
-    assert [entry["format"] for entry in result["files"]] == [*FORMATS, "onnx-int8"]
+    assert [entry["format"] for entry in result["files"]] == [
+        *BASIC,
+        *(f"{name}-int8" for name in BASIC if EXPORTERS[name].quantizes),
+        *(f"{name}-pixels" for name in BASIC),
+    ]
+    assert result["test_accuracy"] == json.loads((exported_run / "train.json").read_text())["test_accuracy"]
+    assert result["test_images"] == 359
     for entry in result["files"]:
         assert entry["bytes"] == (exported_run / entry["path"]).stat().st_size
         assert {"max_abs_diff", "top1_agreement", "latency_ms"} < set(entry)
+        assert entry["test_accuracy"] == result["test_accuracy"] or entry["format"].endswith("int8")
     assert not [path for path in (exported_run / "exports").iterdir() if path.name.startswith(".")]
 
 
@@ -79,11 +105,120 @@ def test_eval_of_a_file_equals_eval_of_its_run(name: str, run: Path) -> None:
     assert of_run["ece"] == pytest.approx(of_file["ece"], abs=1e-4)
 
 
-def test_int8_is_smaller_and_still_right(run: Path) -> None:
+@pytest.mark.parametrize("name", PIXELS)
+def test_eval_of_a_file_with_preprocessing_equals_eval_of_its_run(name: str, run: Path) -> None:
+    of_run = evaluate(run)
+    of_file = evaluate(file_with_preprocessing(name, run))
+    assert of_run["test_accuracy"] == of_file["test_accuracy"]
+    assert of_run["ece"] == pytest.approx(of_file["ece"], abs=1e-4)
+
+
+# ---- int8
+
+
+@pytest.mark.parametrize("name", INT8)
+def test_int8_is_smaller_and_still_right(name: str, run: Path) -> None:
     files = {entry["format"]: entry for entry in json.loads((run / "export.json").read_text())["files"]}
-    assert files["onnx-int8"]["bytes"] < files["onnx"]["bytes"]
-    assert files["onnx-int8"]["top1_agreement"] > 0.9
-    assert evaluate(run / "exports" / "model-int8.onnx")["test_accuracy"] > evaluate(run)["test_accuracy"] - 0.05
+    small, large = files[f"{name}-int8"], files[name]
+    assert small["bytes"] < large["bytes"]
+    assert small["top1_agreement"] > 0.9
+    accuracy = evaluate(run / small["path"])["test_accuracy"]
+    assert accuracy == small["test_accuracy"] > large["test_accuracy"] - 0.05
+
+
+def test_int8_lies_beside_its_float32_file_and_is_onnx_where_no_format_has_it() -> None:
+    def files(*formats: str) -> list[str]:
+        return [target.file_name for target in targets_of(formats, int8=True, with_preprocessing=False)]
+
+    assert files() == ["model.onnx", "model-int8.onnx"]
+    assert files("torchscript") == ["model.ts", "model.onnx", "model-int8.onnx"]
+    assert files("onnx", "onnx") == ["model.onnx", "model-int8.onnx"]
+
+
+@pytest.mark.parametrize("lost", [-5, 0, 10, 11])
+def test_int8_may_lose_a_point(lost: int, exported_run: Path) -> None:
+    entry = json.loads((exported_run / "export.json").read_text())["files"][0]
+    float32 = ExportedFile.model_validate(entry | {"test_accuracy": 0.98})
+    said = r"model-int8\.onnx is right on 96\.90% of 1,000 test images, model\.onnx on 98\.00%.*--force"
+    with pytest.raises(ExportError, match=said) if lost > 10 else nullcontext():
+        check_loss("model-int8.onnx", 0.98 - lost / 1000, float32, 1000)
+
+
+def test_an_int8_file_that_loses_too_much_is_not_written_unless_forced(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(run / "exports")
+    exporter: Any = EXPORTERS["torchscript"]
+    monkeypatch.setattr(type(exporter), "quantizes", True)
+    monkeypatch.setattr(  # as a quantization that ruins the network would
+        type(exporter), "write_int8", lambda self, net, x, path, data: self.write(Off(net, 10), x[:2], path, data)
+    )
+    with pytest.raises(ExportError, match="more than a point is lost"):
+        export(run, ["torchscript"], int8=True)
+    assert [path.name for path in (run / "exports").glob("*.ts")] == ["model.ts"]
+    files = export(run, ["torchscript"], int8=True, force=True)["files"]
+    assert [entry["format"] for entry in files] == ["torchscript", "torchscript-int8"]
+    assert files[1]["test_accuracy"] < files[0]["test_accuracy"] - 0.01
+
+
+def test_an_export_is_one_look_at_test_data(run: Path) -> None:
+    before = len((run / "test_looks.jsonl").read_text().splitlines())
+    result = export(run, ["torchscript"], with_preprocessing=True)
+    assert result["test_looks"] == before + 1 == len((run / "test_looks.jsonl").read_text().splitlines())
+
+
+# ---- preprocessing in the file
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_a_file_with_preprocessing_computes_the_networks_probabilities(name: str, exported_run: Path) -> None:
+    file = EXPORTERS[name].read(file_with_preprocessing(name, exported_run))
+    assert json.loads(file.metadata["with_preprocessing"]) is True
+    classifier, pixels, images = training_images(exported_run)
+    with torch.inference_mode():
+        expected = classifier(images).softmax(1).numpy()
+    for batch in (1, 2, 7, 64):
+        assert np.abs(file.run(pixels[:batch]) - expected[:batch]).max() <= 1e-4
+
+
+class Pixels(nn.Module):
+    """Its input as logits, and a zero to compare them with."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x.flatten(1), torch.zeros_like(x[:, :1, 0, 0])], 1)
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_a_file_with_preprocessing_resizes_as_nanonas_does(name: str, exported_run: Path, tmp_path: Path) -> None:
+    classifier = load_model(exported_run)
+    metadata = metadata_of(classifier, with_preprocessing=True).texts()
+    path = tmp_path / EXPORTERS[name].file_name
+    network = WithPreprocessing(Pixels(), classifier.card).eval()
+    EXPORTERS[name].write(network, torch.zeros(2, 11, 13, 1, dtype=torch.uint8), path, metadata)
+    file = EXPORTERS[name].read(path)
+    std = np.array(classifier.card.std)
+    for size in ((8, 8), (12, 10), (31, 44), (5, 9), (200, 100)):
+        pixels = np.random.default_rng(0).integers(0, 256, (7, *size, 1), dtype=np.uint8)
+        found = np.log(file.run(pixels).astype(np.float64))
+        levels = (found[:, :-1] - found[:, -1:] - classifier.preprocess(pixels).numpy().reshape(7, -1)) * std * 255
+        assert np.abs(levels).max() < (0.01 if size == (8, 8) else 1.01)
+
+
+def test_a_file_that_resizes_in_another_way_is_not_left(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.nn.functional.interpolate", lambda x, size, **_: x[:, :, : size[0], : size[1]])
+    shutil.rmtree(run / "exports")
+    with pytest.raises(ExportError, match="resizes images in another way"):
+        export(run, ["torchscript"], with_preprocessing=True)
+    assert [path.name for path in (run / "exports").glob("*.ts")] == ["model.ts"]
+
+
+def test_preprocessing_needs_a_format_that_takes_pixels(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(EXPORTERS["pt2"]), "takes_pixels", False)
+    with pytest.raises(ExportError, match=r"pt2 has no file with preprocessing; allowed: onnx, torchscript"):
+        export(run, ["onnx", "pt2"], with_preprocessing=True)
+
+
+# ---- without nanonas
 
 
 def test_onnx_runs_without_nanonas_and_torch(exported_run: Path, tmp_path: Path) -> None:
@@ -133,15 +268,15 @@ def test_a_file_that_computes_something_else_is_not_left(by: float, run: Path, m
 
 
 def test_another_class_for_one_image_is_enough_to_fail(exported_run: Path) -> None:
-    classifier = load_model(exported_run)
-    images = parity_images(classifier)
-    assert len(images) == 256
+    classifier, pixels, images = training_images(exported_run)
+    assert len(pixels) == 256
     with torch.inference_mode():
         logits = classifier(images).numpy()
-    assert parity(classifier, images, logits) == (0.0, 1.0)
-    logits[17] = np.roll(logits[17], 1)
+    assert parity(logits, logits.copy()) == (0.0, 1.0)
+    other = logits.copy()
+    other[17] = np.roll(other[17], 1)
     with pytest.raises(ExportError, match=r"top-1 agrees on 99\.61%"):
-        check_parity("onnx", *parity(classifier, images, logits))
+        check_parity("onnx", *parity(logits, other), 256)
 
 
 def test_an_unknown_format_suggests_the_nearest(run: Path) -> None:
@@ -149,9 +284,21 @@ def test_an_unknown_format_suggests_the_nearest(run: Path) -> None:
         export(run, ["onx"])
 
 
+def test_a_format_of_an_extra_that_is_missing_says_what_to_type(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanonas.exporters.find_spec", lambda name: None)
+    (run / "exports" / "model.pte").write_bytes(b"")
+    looks = (run / "test_looks.jsonl").read_text()
+    for attempt in (lambda: export(run, ["executorch"]), lambda: evaluate(run / "exports" / "model.pte", trust=True)):
+        with pytest.raises(
+            ExportError, match=r"executorch is not installed; type: pip install 'nanonas\[executorch\]'"
+        ):
+            attempt()
+    assert (run / "test_looks.jsonl").read_text() == looks
+
+
 def test_exporting_one_format_keeps_the_others_listed(run: Path) -> None:
-    files = [entry["format"] for entry in export(run, ["pt2"])["files"]]
-    assert sorted(files) == sorted([*FORMATS, "onnx-int8"])
+    before = [entry["path"] for entry in json.loads((run / "export.json").read_text())["files"]]
+    assert [entry["path"] for entry in export(run, ["pt2"])["files"]] == before
 
 
 # ---- bad files
@@ -178,7 +325,7 @@ def test_a_file_that_can_hold_code_needs_trust_outside_its_run(name: str, run: P
     assert evaluate(stray, trust=True)["format"] == name
 
 
-@pytest.mark.parametrize("name", ["torchscript", "pt2"])
+@pytest.mark.parametrize("name", [external(name) for name in EXPORTERS if EXPORTERS[name].holds_code])
 def test_a_run_directory_of_a_stranger_does_not_vouch_for_code(
     name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,11 +343,11 @@ def test_a_changed_file_in_a_run_needs_trust(run: Path) -> None:
         evaluate(path)
 
 
-@pytest.mark.parametrize("drop", list(Metadata.model_fields))
+@pytest.mark.parametrize("drop", REQUIRED)
 def test_a_file_of_others_says_what_it_lacks(drop: str, run: Path, tmp_path: Path) -> None:
     classifier = load_model(run)
     metadata = metadata_of(classifier).texts()
-    x = parity_images(classifier)[:2]
+    x = torch.zeros(2, 1, 8, 8)
     EXPORTERS["torchscript"].write(classifier.network, x, tmp_path / "model.ts", {**metadata, drop: ""})
     with pytest.raises(ExportError, match=f"does not say its {drop}"):
         evaluate(tmp_path / "model.ts", trust=True)
@@ -216,10 +363,29 @@ def test_a_file_of_others_says_what_it_lacks(drop: str, run: Path, tmp_path: Pat
 def test_metadata_that_cannot_be_true_is_one_line(change: dict[str, str], run: Path, tmp_path: Path) -> None:
     classifier = load_model(run)
     metadata = metadata_of(classifier).texts() | change
-    EXPORTERS["torchscript"].write(classifier.network, parity_images(classifier)[:2], tmp_path / "model.ts", metadata)
+    EXPORTERS["torchscript"].write(classifier.network, torch.zeros(2, 1, 8, 8), tmp_path / "model.ts", metadata)
     with pytest.raises(ExportError, match="damaged") as caught:
         evaluate(tmp_path / "model.ts", trust=True)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_does_not_say_whether_it_preprocesses_does_not(name: str, run: Path, tmp_path: Path) -> None:
+    """As versions before the option wrote it."""
+    classifier = load_model(run)
+    metadata = metadata_of(classifier).texts()
+    del metadata["with_preprocessing"]
+    path = tmp_path / EXPORTERS[name].file_name
+    EXPORTERS[name].write(classifier.network, torch.zeros(2, 1, 8, 8), path, metadata)
+    assert evaluate(path, trust=True)["test_accuracy"] == evaluate(run)["test_accuracy"]
+
+
+def test_a_file_that_wrongly_says_it_preprocesses_is_one_line(run: Path, tmp_path: Path) -> None:
+    classifier = load_model(run)
+    metadata = metadata_of(classifier, with_preprocessing=True).texts()
+    EXPORTERS["onnx"].write(classifier.network, torch.zeros(2, 1, 8, 8), tmp_path / "model.onnx", metadata)
+    with pytest.raises(ExportError, match="loads but does not run"):
+        evaluate(tmp_path / "model.onnx")
 
 
 def test_a_file_of_a_run_counts_its_looks_at_test_data(run: Path, tmp_path: Path) -> None:
@@ -280,7 +446,17 @@ def test_moved_images_can_be_named(run: Path) -> None:
 
 def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
     (tmp_path / "model.h5").write_text("")
-    with pytest.raises(ExportError, match=r"allowed: \.onnx, \.pt2, \.ts"):
+    with pytest.raises(ExportError, match=r"allowed: \.pte, \.onnx, \.pt2, \.ts"):
         evaluate(tmp_path / "model.h5")
     with pytest.raises(NanonasError, match="nanonas export RUN"):
         evaluate(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("space", list(SPACES))
+def test_random_networks_export(space: str) -> None:
+    """Three of those of benchmarks/exports.py: ONNX, TorchScript and pt2 at batches of 1, 2 and 7."""
+    script = Path(__file__).resolve().parent.parent / "benchmarks" / "exports.py"
+    command = [sys.executable, str(script), "--no-record", "--genotypes", "3", "--space", space]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 genotypes (seed 0), 0 failures" in done.stdout

@@ -8,8 +8,9 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +36,7 @@ class Metadata(BaseModel):
     genotype: str
     params: int
     macs: int
+    with_preprocessing: bool = False  # files of older versions do not say
 
     def texts(self) -> dict[str, str]:
         return {key: json.dumps(value) for key, value in self.model_dump(mode="json").items()}
@@ -43,7 +45,9 @@ class Metadata(BaseModel):
     def of(cls, texts: Mapping[str, str], path: Path) -> Self:
         """Raises ExportError, naming the field that is missing or damaged."""
         fields = {}
-        for key in cls.model_fields:
+        for key, field in cls.model_fields.items():
+            if key not in texts and not field.is_required():
+                continue
             try:
                 fields[key] = json.loads(texts[key])
             except KeyError:
@@ -61,7 +65,11 @@ class Metadata(BaseModel):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """An exported file, loaded: preprocessed images (N, C, H, W) float32 → logits (N, classes), and its metadata."""
+    """An exported file, loaded, and its metadata.
+
+    `run`: preprocessed images (N, C, H, W) float32 → logits (N, classes); when the metadata say `with_preprocessing`,
+    pixels (N, H, W, C) uint8 → probabilities (N, classes).
+    """
 
     run: "Callable[[np.ndarray], np.ndarray]"
     metadata: Mapping[str, str]
@@ -73,14 +81,42 @@ class Exporter(ABC):
     Attributes:
         file_name: in the run's folder `exports`; its suffix is the format's own.
         holds_code: whether reading a stranger's file may run a stranger's program.
+        takes_pixels: whether `write` also takes a network that begins with preprocessing.
+        quantizes: whether there is a `write_int8`.
+        extra: the package that only this format needs, which is an extra of the same name.
+        needs: what pip has to install to run a file.
+        python: at most five lines that run FILE on `pixels`, (N, H, W, C) uint8, without nanonas, and print classes.
+        javascript: lines that run FILE on `pixels` of one image; `card` is what model.json holds.
+        python_pixels, javascript_pixels: the same for a file that takes pixels.
     """
 
     file_name: ClassVar[str]
     holds_code: ClassVar[bool]
+    takes_pixels: ClassVar[bool] = True
+    quantizes: ClassVar[bool] = False
+    extra: ClassVar[str] = ""
+    needs: ClassVar[str]
+    python: ClassVar[str]
+    python_pixels: ClassVar[str] = ""
+    javascript: ClassVar[str] = ""
+    javascript_pixels: ClassVar[str] = ""
+
+    def check(self) -> None:
+        """Raises ExportError, with what to type, when `extra` is not installed."""
+        if self.extra and find_spec(self.extra) is None:
+            raise ExportError(f"{self.extra} is not installed; type: pip install 'nanonas[{self.extra}]'")
 
     @abstractmethod
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
-        """Writes a network in evaluation mode on the CPU; `example` is a batch of 2 or more, the batch stays free."""
+        """Writes a network in evaluation mode on the CPU.
+
+        `example` is a batch of 2 or more: of images (N, C, H, W) float32, of which N stays free, or of pixels
+        (N, H, W, C) uint8, of which N, H and W do.
+        """
+
+    def write_int8(self, network: "nn.Module", images: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
+        """The same network in 8 bits, calibrated on preprocessed training images (N, C, H, W)."""
+        raise NotImplementedError
 
     @abstractmethod
     def load(self, path: Path) -> ModelFile:
@@ -88,11 +124,33 @@ class Exporter(ABC):
 
     def read(self, path: Path) -> ModelFile:
         """Raises ExportError when the file is damaged."""
+        self.check()
         try:
             with quiet():
                 return self.load(path)
         except Exception as error:  # runtimes share no base of their errors but this
             raise ExportError(f"{path} is no {self.file_name} that can be loaded: {reason(error)}") from None
+
+
+class Interface(NamedTuple):
+    """What the two ends of a file are called, and which axes of its input are free."""
+
+    input: str
+    output: str
+    free: dict[int, str]
+
+    @classmethod
+    def of(cls, example: "Tensor") -> Self:
+        if example.is_floating_point():
+            return cls("images", "logits", {0: "batch"})
+        return cls("pixels", "probabilities", {0: "batch", 1: "height", 2: "width"})
+
+    @property
+    def dynamic_shapes(self) -> tuple[dict[int, Any]]:
+        """For torch.export."""
+        from torch.export import Dim
+
+        return ({axis: Dim(name) for axis, name in self.free.items()},)
 
 
 def reason(error: Exception) -> str:
@@ -117,5 +175,11 @@ def quiet() -> Iterator[None]:
 
 
 EXPORTERS: Registry[Exporter] = Registry("format")
+
+
+def by_suffix() -> dict[str, tuple[str, Exporter]]:
+    """Formats with their names, by the suffix of their files."""
+    return {Path(EXPORTERS[name].file_name).suffix: (name, EXPORTERS[name]) for name in EXPORTERS}
+
 
 import_modules(__name__, __path__)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import EXPORTERS, Exporter, Metadata, ModelFile, quiet
+from . import EXPORTERS, Exporter, Interface, Metadata, ModelFile, quiet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,13 +17,26 @@ class Pt2(Exporter):
 
     file_name = "model.pt2"
     holds_code = True
+    needs = "torch numpy"
+    python = """\
+import json, torch
+model = torch.export.load(FILE, extra_files=(meta := {"classes": "", "mean": "", "std": ""})).module()
+mean, std = (torch.tensor(json.loads(meta[key])) for key in ("mean", "std"))
+images = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
+print([json.loads(meta["classes"])[i] for i in model(images).argmax(1)])
+"""
+    python_pixels = """\
+import json, torch
+model = torch.export.load(FILE, extra_files=(meta := {"classes": ""})).module()
+print([json.loads(meta["classes"])[i] for i in model(torch.from_numpy(pixels)).argmax(1)])
+"""
 
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
         import torch
 
         buffer = io.BytesIO()  # given a path, a full disk would abort the process
         with quiet(), torch.no_grad():
-            program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+            program = torch.export.export(network, (example,), dynamic_shapes=Interface.of(example).dynamic_shapes)
             torch.export.save(program, buffer, extra_files=dict(metadata))
         path.write_bytes(buffer.getvalue())
 
@@ -35,8 +48,8 @@ class Pt2(Exporter):
 
         def run(images: "np.ndarray") -> "np.ndarray":
             with torch.inference_mode():
-                logits: np.ndarray = module(torch.from_numpy(images)).numpy()
-            return logits
+                scores: np.ndarray = module(torch.from_numpy(images)).numpy()
+            return scores
 
         return ModelFile(run, {key: value for key, value in extra.items() if value})
 

@@ -17,6 +17,19 @@ class TorchScript(Exporter):
 
     file_name = "model.ts"
     holds_code = True
+    needs = "torch numpy"
+    python = """\
+import json, torch
+model = torch.jit.load(FILE, _extra_files=(meta := {"classes": "", "mean": "", "std": ""}))
+mean, std = (torch.tensor(json.loads(meta[key])) for key in ("mean", "std"))
+images = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
+print([json.loads(meta["classes"])[i] for i in model(images).argmax(1)])
+"""
+    python_pixels = """\
+import json, torch
+model = torch.jit.load(FILE, _extra_files=(meta := {"classes": ""}))
+print([json.loads(meta["classes"])[i] for i in model(torch.from_numpy(pixels)).argmax(1)])
+"""
 
     def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
         import torch
@@ -35,8 +48,8 @@ class TorchScript(Exporter):
 
         def run(images: "np.ndarray") -> "np.ndarray":
             with torch.inference_mode():
-                logits: np.ndarray = module(torch.from_numpy(images)).numpy()
-            return logits
+                scores: np.ndarray = module(torch.from_numpy(images)).numpy()
+            return scores
 
         texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in extra.items()}
         return ModelFile(run, {key: value for key, value in texts.items() if value})

@@ -1,0 +1,97 @@
+"""ExecuTorch with XNNPACK, for phones and small devices. Needs `pip install 'nanonas[executorch]'`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import EXPORTERS, Exporter, Interface, Metadata, ModelFile, quiet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+CALIBRATION_BATCH = 64
+
+
+class ExecuTorch(Exporter):
+    """One image at a time, since its memory is planned when it is written: `run` loops over a batch.
+
+    Metadata as constant methods: `program.load_method("classes").execute([])[0]`.
+    """
+
+    file_name = "model.pte"
+    holds_code = True  # no program, but the runtime trusts it: crafted files have overrun it (GHSA-xc7w-r669-48pf)
+    takes_pixels = False
+    quantizes = True
+    extra = "executorch"
+    needs = "executorch numpy"
+    python = """\
+import json, torch, executorch.runtime
+program = executorch.runtime.Runtime.get().load_program(FILE)
+classes, mean, std = (json.loads(program.load_method(key).execute([])[0]) for key in ("classes", "mean", "std"))
+images = ((torch.from_numpy(pixels) / 255 - torch.tensor(mean)) / torch.tensor(std)).permute(0, 3, 1, 2).split(1)
+print([classes[program.load_method("forward").execute([x.flatten().view(x.shape)])[0].argmax()] for x in images])
+"""
+
+    def write(self, network: "nn.Module", example: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
+        import torch
+
+        with quiet(), torch.no_grad():
+            _write(network, _each(example)[0], path, metadata)
+
+    def write_int8(self, network: "nn.Module", images: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
+        """Static and symmetric, per channel, by the quantizer of XNNPACK."""
+        import torch
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+        with quiet(), torch.no_grad():
+            shapes = Interface.of(images).dynamic_shapes
+            graph = torch.export.export(network, (images[:2],), dynamic_shapes=shapes).module()
+            observed = prepare_pt2e(graph, quantizer)
+            for batch in images.split(CALIBRATION_BATCH):
+                observed(batch)
+            _write(convert_pt2e(observed), _each(images)[0], path, metadata)
+
+    def load(self, path: Path) -> ModelFile:
+        import numpy as np
+        import torch
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+        from executorch.runtime import Runtime
+
+        _unsafe_reset_threadpool(1)
+        program = Runtime.get().load_program(path)
+        forward = program.load_method("forward")
+        texts = {name: program.load_method(name).execute([])[0] for name in program.method_names & _FIELDS}
+
+        def run(images: "np.ndarray") -> "np.ndarray":
+            return np.concatenate([forward.execute([one])[0].numpy() for one in _each(torch.from_numpy(images))])
+
+        return ModelFile(run, texts)
+
+
+def _each(images: "Tensor") -> "Sequence[Tensor]":
+    """Batches of one, with the strides of a batch of one: those of a gray image may pass for channels last."""
+    import torch
+
+    return images.clone(memory_format=torch.contiguous_format).split(1)
+
+
+_FIELDS = set(Metadata.model_fields)
+
+
+def _write(network: Any, image: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    program = torch.export.export(network, (image,))
+    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=dict(metadata))
+    path.write_bytes(edge.to_executorch().buffer)
+
+
+EXPORTERS.add("executorch", ExecuTorch())

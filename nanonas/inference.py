@@ -1,0 +1,92 @@
+"""A network or an exported file at work: uint8 pixels in, scores of the classes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+
+from .classifier import Classifier, normalized
+from .data import Dataset
+from .errors import DataError, ExportError
+from .exporters import Metadata, ModelFile
+from .profile import latency_ms
+from .training import threads
+
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Model:
+    """What scores images of one size.
+
+    Attributes:
+        run: what `inputs` gives → (N, classes): logits, or probabilities when `with_preprocessing`.
+        input_size: C, H, W.
+    """
+
+    run: Callable[[np.ndarray], np.ndarray]
+    classes: tuple[str, ...]
+    input_size: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    with_preprocessing: bool = False
+
+    @classmethod
+    def of_network(cls, classifier: Classifier) -> Self:
+        @torch.inference_mode()
+        def run(images: np.ndarray) -> np.ndarray:
+            logits: np.ndarray = classifier(torch.from_numpy(images)).numpy()
+            return logits
+
+        card = classifier.eval().card
+        return cls(run, card.classes, card.input_size, card.mean, card.std)
+
+    @classmethod
+    def of_file(cls, file: ModelFile, metadata: Metadata) -> Self:
+        channels, height, width = metadata.input_size
+        size = (channels, height, width)
+        return cls(file.run, metadata.classes, size, metadata.mean, metadata.std, metadata.with_preprocessing)
+
+    def check_fit(self, dataset: Dataset) -> None:
+        """Raises DataError when the images are of other classes or of another size."""
+        if tuple(dataset.classes) != self.classes:
+            raise DataError(
+                f"data set {dataset.name} has {len(dataset.classes)} classes that are not the model's "
+                f"{len(self.classes)}"
+            )
+        size = (dataset.channels, dataset.height, dataset.width)
+        if size != self.input_size:
+            raise DataError(
+                f"data set {dataset.name} has images of {size} (C, H, W), the model takes {self.input_size}"
+            )
+
+    def inputs(self, pixels: np.ndarray) -> np.ndarray:
+        """(N, H, W, C) uint8 → what `run` takes."""
+        return pixels if self.with_preprocessing else normalized(pixels, self.mean, self.std)
+
+    def outputs(self, pixels: np.ndarray) -> np.ndarray:
+        """(N, H, W, C) uint8 → what `run` gives, float64; ExportError when that cannot be scores of the classes."""
+        batches = (self.inputs(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH))
+        found = np.concatenate([self.run(batch) for batch in batches]).astype(np.float64)
+        if found.shape != (len(pixels), len(self.classes)):
+            raise ExportError(f"the model's output has the shape {found.shape[1:]}, not {len(self.classes)} classes")
+        if not np.isfinite(found).all():
+            raise ExportError("the model's outputs are not finite: its weights are damaged")
+        return found
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs if self.with_preprocessing else softmax(outputs)
+
+    def latency_ms(self) -> dict[str, dict[str, float]]:
+        """On one thread, from what `run` takes."""
+        with threads(1):
+            latency = latency_ms(self.run, self.input_size, pixels=self.with_preprocessing)
+        return {batch: dict(times) for batch, times in latency.items()}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities: np.ndarray = exponentials / exponentials.sum(1, keepdims=True)
+    return probabilities

@@ -1,0 +1,230 @@
+"""The model card beside exported files (Mitchell et al. 2019, arXiv:1810.03993): what they are, how good, how found.
+
+Names of classes, data and files may be anything: in Markdown they stand in code spans, which nothing breaks out of.
+"""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .classifier import Classifier
+from .data import Dataset
+from .environment import environment
+from .errors import RunError
+from .exported import ExportedFile
+from .exporters import by_suffix
+from .run_directory import document, read_json, run_spec, write_json, write_text
+from .statistics import count, duration
+
+Z = 1.959964  # the normal distribution's 97.5 % quantile
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=0)]
+Read = TypeVar("Read", bound=BaseModel)
+
+
+def write_card(
+    run: Path, classifier: Classifier, dataset: Dataset, accuracy: tuple[float, int], files: Sequence[ExportedFile]
+) -> None:
+    """exports/model.md, and exports/model.json with the same content.
+
+    Args:
+        accuracy: of the network on the test images, and how many these are.
+    """
+    card = model_card(run, classifier, dataset, accuracy, files)
+    write_json(run / "exports" / "model.json", card)
+    write_text(run / "exports" / "model.md", markdown(card))
+
+
+def model_card(
+    run: Path, classifier: Classifier, dataset: Dataset, accuracy: tuple[float, int], files: Sequence[ExportedFile]
+) -> dict[str, Any]:
+    """Raises RunError when a result of the run is damaged."""
+    card, spec, images = classifier.card, run_spec(run), accuracy[1]
+    search, training = _read(run / "search.json", _Search), _read(run / "train.json", _Training)
+    return document(
+        "model_card",
+        run,
+        name=spec.name,
+        task="image classification",
+        classes=card.classes,
+        input_size=card.input_size,
+        mean=card.mean,
+        std=card.std,
+        data={**dataset.source["data"], "train_images": len(dataset.train_labels), "test_images": images},
+        test_accuracy=_accuracy(*accuracy),
+        params=classifier.params,
+        macs=classifier.macs,
+        genotype=card.genotype,
+        search=search
+        and {
+            "space": spec.space.name,
+            "strategy": spec.strategy.model_dump(mode="json"),
+            "budget": spec.budget.model_dump(mode="json"),
+            "seed": spec.seed,
+            **search.model_dump(exclude={"best"}),
+            "is_winner": search.best is not None and search.best.genotype == card.genotype,
+        },
+        training=training and training.model_dump(),
+        files=[_file(file, images) for file in files],
+        environment=environment(threads=1),
+    )
+
+
+class _Best(BaseModel):
+    genotype: str
+
+
+class _Search(BaseModel):
+    """What a card needs of search.json."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    trials: Count
+    failed: Count
+    seconds: Seconds
+    best: _Best | None
+
+
+class _Training(BaseModel):
+    """What a card needs of train.json."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    epochs: Count
+    train_seconds: Seconds
+    device: str
+
+
+def _read(path: Path, kind: type[Read]) -> Read | None:
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise RunError(f"{path} is damaged: {where}: {problem['msg']}; delete it to export without it") from None
+
+
+def _accuracy(value: float, images: int) -> dict[str, Any]:
+    return {"value": value, "n": images, "interval": wilson(round(value * images), images)}
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    share, spread = successes / n, Z * Z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _file(file: ExportedFile, images: int) -> dict[str, Any]:
+    """Of one file, how to run it included; its format is known by its suffix."""
+    name = Path(file.path).name
+    _, exporter = by_suffix().get(Path(name).suffix, (None, None))
+    described = file.model_dump(include={"format", "path", "bytes", "with_preprocessing", "latency_ms"})
+    described["test_accuracy"] = None if file.test_accuracy is None else _accuracy(file.test_accuracy, images)
+    if exporter is None:
+        return described
+    python, javascript = exporter.python, exporter.javascript
+    if file.with_preprocessing:
+        python, javascript = exporter.python_pixels, exporter.javascript_pixels
+    usage = {"python": python.replace("FILE", repr(name)), "javascript": javascript.replace("FILE", json.dumps(name))}
+    return described | {"needs": exporter.needs} | usage
+
+
+# ---- in words
+
+
+def markdown(card: dict[str, Any]) -> str:
+    channels, height, width = card["input_size"]
+    data, files = card["data"], card["files"]
+    facts = {
+        "Task": f"{card['task']}, {len(card['classes'])} classes; every image gets one of them",
+        "Classes": ", ".join(map(code, card["classes"])),
+        "Input": f"{height}×{width} pixels, {'gray' if channels == 1 else 'RGB'}",
+        "Data": f"{code(data['name'])}, {data['train_images']:,} training images, {data['test_images']:,} test images",
+        "Test accuracy": f"{_percent(card['test_accuracy'])} (95 % interval, Wilson, n={data['test_images']:,})",
+        "Size": f"{card['params']:,} parameters, {count(card['macs'])} multiply-accumulates an image",
+        "Architecture": code(card["genotype"]),
+        "How it was found": _found(card["search"]),
+        "How it was trained": _trained(card["training"]),
+    }
+    rows = [f"| {_row(file)} |" for file in files]
+    examples = [_example(file) for file in files if file.get("python")]
+    return "\n".join(
+        [
+            f"# Model card: {code(card['name'])}",
+            "",
+            *(f"- **{name}:** {text}" for name, text in facts.items()),
+            "",
+            "## Files",
+            "",
+            "| file | size | test accuracy | one image | 64 images |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Time on one thread of {code(card['environment']['cpu'])}.",
+            "",
+            "## How to run them",
+            "",
+            f"`pixels` is a uint8 array of upright images, (N, {height}, {width}, {channels}). For a file with "
+            "preprocessing inside, height and width are free: it resizes with an antialiased bilinear filter.",
+            "",
+            *examples,
+        ]
+    )
+
+
+def code(text: str) -> str:
+    """A code span that shows a text as it is, whatever it is (CommonMark 0.31, 6.1)."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text) or " "
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if text[0] in "` " or text[-1] in "` " else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _percent(accuracy: dict[str, Any] | None) -> str:
+    if accuracy is None:
+        return "not measured"
+    low, high = accuracy["interval"]
+    return f"{100 * accuracy['value']:.2f} % ({100 * low:.2f} to {100 * high:.2f} %)"
+
+
+def _row(file: dict[str, Any]) -> str:
+    name = code(Path(file["path"]).name).replace("|", "\\|")  # what a table needs, also in a code span
+    latency = [f"{file['latency_ms'][batch]['median']:.2f} ms" for batch in ("batch_1", "batch_64")]
+    return " | ".join([name, f"{count(file['bytes'])}B", _percent(file["test_accuracy"]), *latency])
+
+
+def _found(search: dict[str, Any] | None) -> str:
+    if search is None:
+        return "not by a finished search of this run"
+    limits = [f"{search['budget'][unit]:g} {unit}" for unit in ("trials", "minutes") if search["budget"][unit]]
+    winner = "the winner of" if search["is_winner"] else "chosen by hand, not the winner of"
+    return (
+        f"{winner} a search with strategy {code(search['strategy']['name'])} in space {code(search['space'])}: "
+        f"{search['trials']:,} trials ({search['failed']:,} failed) in {duration(search['seconds'])}, "
+        f"budget {' or '.join(limits)}, seed {search['seed']}"
+    )
+
+
+def _trained(training: dict[str, Any] | None) -> str:
+    if training is None:
+        return "unknown"
+    time = duration(training["train_seconds"])
+    return f"from scratch, {training['epochs']} epochs in {time} on {code(training['device'])}"
+
+
+def _example(file: dict[str, Any]) -> str:
+    name = code(Path(file["path"]).name)
+    text = f"{name}, after `pip install {file['needs']}`:\n\n```python\n{file['python']}```\n"
+    if file["javascript"]:
+        text += "\nIn a browser or Node, after `npm install onnxruntime-web`; `pixels` is a Uint8Array of one image, "
+        text += f"`card` is model.json, parsed:\n\n```js\n{file['javascript']}```\n"
+    return text

@@ -1,0 +1,108 @@
+"""The model card: what it says, that nothing breaks out of it, and that its lines run."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from examples import check_examples, examples_of
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from scipy.stats import binomtest
+
+from nanonas import export
+from nanonas.errors import RunError
+from nanonas.model_card import code, markdown, wilson
+
+NAMES = ["<script>alert(1)</script>", "a|b", "`", "``x`", "*_[x](http://x)_*", "&lt;", "  ", "zwei\n# drei", "ö\u202e"]
+
+
+@pytest.fixture(scope="module")
+def card(exported_run: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((exported_run / "exports" / "model.json").read_text())
+    return loaded
+
+
+def test_it_says_what_the_model_is_and_how_it_was_found(exported_run: Path, card: dict[str, Any]) -> None:
+    trained = json.loads((exported_run / "train.json").read_text())
+    assert (card["kind"], card["task"], card["classes"]) == ("model_card", "image classification", list("0123456789"))
+    assert card["data"]["name"] == "digits"
+    assert card["data"]["train_images"] + card["data"]["test_images"] == 1797
+    assert card["test_accuracy"]["value"] == trained["test_accuracy"]
+    assert card["test_accuracy"]["interval"][0] < trained["test_accuracy"] < card["test_accuracy"]["interval"][1]
+    assert (card["params"], card["macs"], card["genotype"]) == tuple(trained[k] for k in ("params", "macs", "genotype"))
+    assert card["search"]["strategy"]["name"] == "evolution"
+    assert (card["search"]["trials"], card["search"]["seed"], card["search"]["is_winner"]) == (2, 3, True)
+    assert card["search"]["budget"] == {"trials": 2, "minutes": None}
+    assert card["training"]["epochs"] == 2
+    exported = json.loads((exported_run / "export.json").read_text())["files"]
+    for said, file in zip(card["files"], exported, strict=True):
+        assert said["test_accuracy"]["value"] == file["test_accuracy"]
+        assert all(said[key] == file[key] for key in ("path", "bytes", "latency_ms", "with_preprocessing"))
+
+
+def test_the_text_says_the_same(exported_run: Path, card: dict[str, Any]) -> None:
+    text = (exported_run / "exports" / "model.md").read_text()
+    assert text == markdown(card)
+    accuracy, interval = card["test_accuracy"]["value"], card["test_accuracy"]["interval"]
+    assert f"{100 * accuracy:.2f} % ({100 * interval[0]:.2f} to {100 * interval[1]:.2f} %)" in text
+    assert "the winner of a search with strategy `evolution` in space `nano`: 2 trials (0 failed)" in text
+    assert f"{card['params']:,} parameters" in text
+    assert text.count("\n| `model") == len(card["files"]) == 7
+
+
+def test_another_genotype_than_the_winner_is_said_to_be_chosen_by_hand(card: dict[str, Any]) -> None:
+    assert "not the winner of" in markdown(card | {"search": card["search"] | {"is_winner": False}})
+    assert "not by a finished search of this run" in markdown(card | {"search": None, "training": None})
+
+
+def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    (run / "search.json").write_text('{"trials": "many"}')
+    with pytest.raises(RunError, match=r"search\.json is damaged: trials"):
+        export(run, ["torchscript"])
+    (run / "search.json").unlink()
+    export(run, ["torchscript"])
+    assert json.loads((run / "exports" / "model.json").read_text())["search"] is None
+
+
+# ---- the lines that it gives
+
+
+def test_its_lines_of_python_run_without_nanonas(exported_run: Path, card: dict[str, Any], tmp_path: Path) -> None:
+    examples = examples_of(exported_run, "python")
+    assert list(examples) == [Path(file["path"]).name for file in card["files"]]
+    assert max(len(example.splitlines()) for example in examples.values()) <= 5
+    check_examples(exported_run, examples, Path(sys.executable), tmp_path)
+
+
+# ---- names that are anything
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_shown_and_does_nothing(name: str, card: dict[str, Any]) -> None:
+    hostile = card | {"classes": [name, "harmless"], "genotype": name, "data": card["data"] | {"name": name}}
+    rendered, plain = (MarkdownIt("gfm-like", {"linkify": False}).render(markdown(each)) for each in (hostile, card))
+    assert set(re.findall(r"<(\w+)", rendered)) == set(re.findall(r"<(\w+)", plain))
+    assert rendered.count("<h1>") == 1
+    assert "<code>harmless</code>" in rendered
+
+
+@given(st.text())
+def test_a_code_span_holds_any_text(text: str) -> None:
+    rendered = MarkdownIt().render(f"before {code(text)} after")
+    found = re.fullmatch(r"<p>before <code>(.*)</code> after</p>\n", rendered)
+    assert found
+    shown = found[1].replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
+    if text.isprintable() and text.strip():
+        assert shown.strip() == text.strip()
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_is_wilsons(counts: tuple[int, int]) -> None:
+    expected = binomtest(*counts).proportion_ci(method="wilson")
+    assert wilson(*counts) == pytest.approx((expected.low, expected.high), abs=1e-6)
