@@ -20,7 +20,7 @@ from .spec import override_data
 PARITY_IMAGES = 256
 PARITY_BATCHES = (1, 2, 7)  # and the rest
 MAX_ABS_DIFF = 1e-4
-RESIZED_AGREEMENT = 0.98
+RESIZED_CHANGES = 0.02  # share of the images that may get another class
 INT8_LOSS = 0.01  # of the test accuracy
 
 
@@ -226,10 +226,10 @@ def _check_resizing(name: str, model: Model, reference: _Reference) -> None:
     with torch.inference_mode():
         expected = reference.classifier(reference.classifier.preprocess(other)).numpy()
     _, agreement = parity(expected, model.run(model.inputs(other)))
-    if agreement < RESIZED_AGREEMENT:
+    if round((1 - agreement) * len(other)) > max(1, int(RESIZED_CHANGES * len(other))):  # one of few is no sign
         raise ExportError(
             f"{name}: the file resizes images in another way than nanonas: top-1 agrees on {agreement:.2%} of "
-            f"{len(other)} images (allowed {RESIZED_AGREEMENT:.0%}); no file was left"
+            f"{len(other)} images (allowed {1 - RESIZED_CHANGES:.0%}); no file was left"
         )
 
 

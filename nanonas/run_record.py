@@ -102,7 +102,7 @@ class _Model(_File):
 
 
 class _Look(_File):
-    command: Literal["train", "eval"]
+    command: Literal["train", "eval", "export"]
 
 
 R = TypeVar("R", bound=_File)
