@@ -25,7 +25,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 from common import Record
 
 from nanonas import load_spec
-from nanonas.engine import training_seed
 from nanonas.environment import cores, environment
 from nanonas.evaluators import EVALUATORS, Evaluator
 from nanonas.problem import Problem
@@ -33,6 +32,7 @@ from nanonas.ranking import kendall
 from nanonas.space import SearchSpace
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec
+from nanonas.trial import training_seed
 
 RECORD = Record("fidelity")
 PRESET = "cifar10-evo"

@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,36 +30,68 @@ from nanonas.statistics import compare_groups, mean_and_interval
 RECORD = Record("halving")
 COMMON = ["executor={name: inline, lookahead: 1}"]
 FASHION = ["data={name: fashion_mnist, validation_fraction: 0.05}"]
-TASKS = {  # preset, its small budget, and by what a rung has more epochs than the one below: three rungs, from 1 epoch
-    "digits": ("digits-evo", ["budget={minutes: 0.4}", "train.epochs=9"], 3),
-    "digits_short": (  # 27 steps, in the search as in the end: what counts is how fast a network learns
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A preset with its small budget.
+
+    Attributes:
+        factor: by what a rung has more epochs than the one below, and one in how many goes on.
+        trainings: of the winner; its accuracy is their mean.
+        first_seed: seeds that nothing was chosen by.
+    """
+
+    preset: str
+    sets: tuple[str, ...]
+    factor: int = 3
+    rungs: int = 3
+    trainings: int = 1
+    first_seed: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Of a full evaluation; the lowest rung has one."""
+        return int(self.factor ** (self.rungs - 1))
+
+
+# 27 steps, in the search as in the end: what counts is how fast a network learns
+DIGITS_SHORT = ("evaluator.batch_size=400", "train.batch_size=400", "train.epochs=9")
+SETTINGS = {
+    "digits": Setting("digits-evo", ("budget={minutes: 0.4}", "train.epochs=9")),
+    "digits_short": Setting("digits-evo", ("budget={minutes: 0.4}", *DIGITS_SHORT)),
+    "digits_short_five": Setting("digits-evo", ("budget={minutes: 0.4}", *DIGITS_SHORT), trainings=5, first_seed=10),
+    # a quarter of the budget: where full evaluations are few, cheap ones should help most
+    "digits_short_quarter": Setting(
+        "digits-evo", ("budget={minutes: 0.1}", *DIGITS_SHORT), trainings=5, first_seed=100
+    ),
+    # chosen by simulating both arms on a table of 50 such networks; tiny ones, that differ by points
+    "digits_tiny": Setting(
         "digits-evo",
-        ["budget={minutes: 0.4}", "evaluator.batch_size=400", "train.batch_size=400", "train.epochs=9"],
-        3,
+        (
+            "data={name: digits, validation_fraction: 0.3}",
+            "space={name: mobile, stem: [4, 6, 8], widths: [[4, 6, 8], [4, 6, 8, 12], [4, 8, 12, 16]], depths: [1, 2]}",
+            "constraints={params: 5000}",
+            "budget={minutes: 0.25}",
+            "train.epochs=27",
+        ),
+        rungs=4,
+        trainings=5,
+        first_seed=1000,
     ),
-    "digits_short_five": (  # the same, and seeds that nothing was chosen by
-        "digits-evo",
-        ["budget={minutes: 0.4}", "evaluator.batch_size=400", "train.batch_size=400", "train.epochs=9"],
-        3,
+    "fashion_mnist": Setting(
+        "cifar10-evo", (*FASHION, "evaluator.data_fraction=0.05", "budget={minutes: 2}", "train={epochs: 1}")
     ),
-    "digits_short_quarter": (  # a quarter of the budget: where full evaluations are few, cheap ones should help most
-        "digits-evo",
-        ["budget={minutes: 0.1}", "evaluator.batch_size=400", "train.batch_size=400", "train.epochs=9"],
-        3,
-    ),
-    "fashion_mnist": (
+    # random search affords three or four evaluations
+    "fashion_mnist_dear": Setting(
         "cifar10-evo",
-        [*FASHION, "evaluator.data_fraction=0.05", "budget={minutes: 2}", "train={epochs: 1}"],
-        3,
+        (*FASHION, "evaluator.data_fraction=0.1", "budget={minutes: 3}", "train={epochs: 2}"),
+        factor=4,
     ),
-    "fashion_mnist_dear": (  # random search affords three or four evaluations
+    # networks that differ in width, and so in accuracy; a first rung of some 140 steps
+    "fashion_mnist_wide": Setting(
         "cifar10-evo",
-        [*FASHION, "evaluator.data_fraction=0.1", "budget={minutes: 3}", "train={epochs: 2}"],
-        4,
-    ),
-    "fashion_mnist_wide": (  # networks that differ in width, and so in accuracy; a first rung of some 140 steps
-        "cifar10-evo",
-        [
+        (
             *FASHION,
             "space={name: nano, widths: [4, 8, 16], cells: [1], dropout: 0.0}",
             "constraints={}",
@@ -66,30 +99,30 @@ TASKS = {  # preset, its small budget, and by what a rung has more epochs than t
             "evaluator.image_size=14",
             "budget={minutes: 3}",
             "train={epochs: 1}",
-        ],
-        4,
+        ),
+        factor=4,
     ),
 }
-TRAININGS = {"digits_short_five": 5, "digits_short_quarter": 5}
-FIRST_SEED = {"digits_short_five": 10, "digits_short_quarter": 100}
 ARMS = {
     "random": "strategy={{name: random}}",
-    "successive halving of random": "strategy={{name: successive_halving, rungs: 3, reduction_factor: {factor}}}",
+    "successive halving of random": (
+        "strategy={{name: successive_halving, rungs: {setting.rungs}, reduction_factor: {setting.factor}}}"
+    ),
 }
 
 
 def run(arguments: tuple[str, list[str], str, int]) -> dict[str, Any]:
     task, data, arm, seed = arguments
-    preset, sets, factor = TASKS[task]
-    full = factor**2  # epochs
-    sets = [*COMMON, *sets, f"evaluator.epochs={full}", *data, ARMS[arm].format(factor=factor), f"seed={seed}"]
+    setting = SETTINGS[task]
+    full = f"evaluator.epochs={setting.epochs}"
+    sets = [*COMMON, *setting.sets, full, *data, ARMS[arm].format(setting=setting), f"seed={seed}"]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        trials = list(search(load_spec(preset, sets), out))
+        trials = list(search(load_spec(setting.preset, sets), out))
         best = json.loads((out / "search.json").read_text())["best"]
         results = [
             train(out, overrides=[f"seed={seed + 1000 * i}"], out=out.with_name(f"training-{i}"))
-            for i in range(TRAININGS.get(task, 1))
+            for i in range(setting.trainings)
         ]
     accuracies = [result["test_accuracy"] for result in results]
     return {
@@ -97,7 +130,7 @@ def run(arguments: tuple[str, list[str], str, int]) -> dict[str, Any]:
         "arm": arm,
         "seed": seed,
         "trials": len(trials),
-        "full_evaluations": sum(trial.fidelity["epochs"] == full for trial in trials),
+        "full_evaluations": sum(trial.fidelity["epochs"] == setting.epochs for trial in trials),
         "training_seconds": round(sum(trial.metrics.get("train_seconds", 0.0) for trial in trials), 1),
         "val_accuracy": best["metrics"]["val_accuracy"],
         "test_accuracy": statistics.fmean(accuracies),
@@ -123,12 +156,13 @@ def show(task: str, rows: list[dict[str, Any]]) -> None:
         if len(plain) > 1 and plain.keys() == halved.keys():
             test = compare_groups(halved, plain)
             low, high = test.interval or (test.difference, test.difference)
-            print(f"{metric}: {test.difference:+.2f} points ({low:+.2f} to {high:+.2f}), p={test.p:.4f}, {test.method}")
+            p = f"p={test.p:.4f} ({test.method}), p={test.t_p or 1:.4f} (paired t)"
+            print(f"{metric}: {test.difference:+.2f} points ({low:+.2f} to {high:+.2f}), {p}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", nargs="?", choices=TASKS)
+    parser.add_argument("task", nargs="?", choices=SETTINGS)
     parser.add_argument("--root", type=Path, help="where the data are, instead of the usual place")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--show", action="store_true", help="print what is there and stop")
@@ -136,13 +170,13 @@ def main() -> None:
     if arguments.task and not arguments.show:
         data = [f"data.root={arguments.root}"] if arguments.root else []
         with ProcessPoolExecutor(len(ARMS)) as pool:
-            first = FIRST_SEED.get(arguments.task, 0)
+            first = SETTINGS[arguments.task].first_seed
             for seed in range(first, first + arguments.seeds):
                 todo = [arm for arm in ARMS if not RECORD.has(task=arguments.task, arm=arm, seed=seed)]
                 print(f"seed {seed}: {', '.join(todo) or 'there'}", file=sys.stderr)
                 for row in pool.map(run, [(arguments.task, data, arm, seed) for arm in todo]):
                     RECORD.append(row)
-    for task in TASKS:
+    for task in SETTINGS:
         show(task, [row for row in RECORD.rows() if row["task"] == task])
 
 

@@ -4,7 +4,7 @@
 
 Writes the journal by a search of the space nano with a synthetic score (random search; some minutes), then measures
 each command's work in a process of its own: seconds, and the most memory above that of `import torch`. `compare` reads
-the result files only; `report` is compare with --html, which draws every trial. Appends to
+the journal, for its curves; `report` is compare with --html, which draws every trial too. Appends to
 benchmarks/results/journal.json.
 """
 

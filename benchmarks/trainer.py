@@ -29,7 +29,7 @@ from nanonas.environment import cores, environment
 from nanonas.images import Images
 from nanonas.recipe import Recipe
 from nanonas.spaces import SPACES
-from nanonas.training import Trainer, computes_in_bfloat16
+from nanonas.training import Trainer, computes_in_bfloat16, parts_of_a_batch
 
 RECORD = Record("trainer")
 GENOTYPE = "w24/pool24:conv3e2x1/pool96:conv3e2x1/pool80:conv3e2x1"
@@ -96,7 +96,9 @@ def measured(root: Path, genotype: str, size: int, rounds: int) -> dict[str, obj
 
         return step
 
-    trainer = Trainer(network(), images, Recipe(epochs=10_000, batch_size=size), flip=True, seed=0)
+    recipe, own = Recipe(epochs=10_000, batch_size=size), network()
+    parts = parts_of_a_batch(own, images.pixels.device, size)
+    trainer = Trainer(own, images, recipe, flip=True, seed=0, parts=parts)
 
     def trainer_steps() -> int:
         trainer.run_epoch(STEPS)

@@ -5,15 +5,27 @@ from typing import Annotated
 
 import typer
 
+from nanonas import completion
+
 from .options import Json
 
 
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN…", help="Run directories; those that differ in their seed only form a group."),
+        typer.Argument(
+            metavar="RUN…",
+            help="Run directories; those that differ in their seed only form a group.",
+            autocompletion=completion.runs,
+        ),
     ],
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a self-contained report.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write every plot as SVG, and its numbers as CSV.")
+    ] = None,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Compare runs of other data, split, space or budget all the same.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Put runs side by side, and name a winner only when a test supports it.
@@ -25,8 +37,8 @@ def compare(
       nanonas compare runs/cifar10-*-seed* --html report.html
     """
     from nanonas.comparison import compare as compare_runs
-    from nanonas.comparison import renderable
     from nanonas.output import Output, run_argument
+    from nanonas.verdict import renderable
 
     output = Output(json)
-    output.result(compare_runs([run_argument(run) for run in runs], html), renderable)
+    output.result(compare_runs([run_argument(run) for run in runs], html, allow_mismatch, plots), renderable)

@@ -4,12 +4,19 @@ from typing import Annotated
 
 import typer
 
+from nanonas import completion
+
 from .options import Json, Quiet, Set
 
 
 def eval(  # the command's name
     target: Annotated[
-        str, typer.Argument(metavar="RUN|MODEL_FILE", help="A run directory or an exported file; `-`: stdin.")
+        str,
+        typer.Argument(
+            metavar="RUN|MODEL_FILE",
+            help="A run directory or an exported file; `-`: stdin.",
+            autocompletion=completion.runs,
+        ),
     ],
     set_: Set = None,
     trust: Annotated[

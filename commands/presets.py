@@ -5,9 +5,13 @@ from typing import Annotated
 
 import typer
 
+from nanonas import completion
+
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Print this preset's YAML.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Print this preset's YAML.", autocompletion=completion.presets)
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a spec.")] = False,
 ) -> None:
     """List the presets, print one, or print the schema of a spec.

@@ -6,11 +6,16 @@ from typing import Annotated
 
 import typer
 
+from nanonas import completion
+
 from .options import Json, Quiet, Set
 
 
 def search(
-    preset: Annotated[str | None, typer.Option(metavar="NAME", help="A preset; `nanonas presets` lists them.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A preset; `nanonas presets` lists them.", autocompletion=completion.presets),
+    ] = None,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec of your own, in YAML.")] = None,
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: runs/<name>-seed<seed>.")] = None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .completion import asked_by_bash, complete_in_bash
 from .errors import NanonasError
 
 
@@ -112,6 +113,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without − or ─ shows a ? instead of a traceback
+    if asked_by_bash():
+        complete_in_bash(lambda: app(prog_name="nanonas"))
+        return
     interruption = _Interruption()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interruption)

@@ -9,91 +9,84 @@ n counts distinct seeds. Runs of the same search seed and training seed repeat o
 
 import json
 import shlex
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
-
+from .conformance import conformance
+from .curves import AXES, area, best_so_far, shared_range
 from .errors import RunError
-from .run_directory import SCHEMA_VERSION, read_json, run_spec
+from .run_directory import SCHEMA_VERSION
+from .run_record import RunRecord, TrainResult, read_record
 from .spec import Spec, flat
-from .statistics import cells, mean_and_interval, pairwise, sentence, verdict
-from .trial import LARGEST
+from .statistics import mean_and_interval, pairwise
+from .verdict import verdict
 
 MEASURES = ("test_accuracy", "val_accuracy", "params", "macs", "latency_ms")
 COSTS = ("trials", "search_seconds", "train_seconds")
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Amount = Annotated[float, Field(ge=0, le=LARGEST)]
-
-
-class _File(BaseModel):
-    """What compare needs of a result file; the rest of it is left alone."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-class _Entry(_File):
-    genotype: str
-    metrics: dict[str, Annotated[float, Field(ge=-LARGEST, le=LARGEST)]]
-
-
-class _Search(_File):
-    best: _Entry | None
-    trials: Count
-    seconds: Amount
-
-
-class _Eval(_File):
-    test_accuracy: Fraction
-    params: Count
-    macs: Count
-    latency_ms: dict[str, dict[str, Amount]] = {}
-
-
-class _Train(_Eval):
-    genotype: str
-    train_seconds: Amount
-    spec: Spec
-
-
-class _Environment(_File):
-    data: dict[str, str | None] | None = None
-    cpu: str | None = None
-
-
-R = TypeVar("R", bound=_File)
+AREAS = ("area_trials", "area_seconds")
+SAME = (
+    "data.",
+    "space.",
+    "constraints",
+    "budget.",
+    "train.epochs",
+    "train.minutes",
+    "evaluator.path",
+    "evaluator.metric",
+)
+SAME_BY_TRIALS = ("evaluator.epochs", "evaluator.image_size", "evaluator.data_fraction")  # what a trial costs
+MAX_VALUE = 60  # characters of a value in a message
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A run directory, read: its entry in the document, and what it is grouped by."""
+    """A run: its entry in the document, and what it is grouped by."""
 
-    entry: Mapping[str, Any]
-    name: str
-    seeds: tuple[int, int]  # of the search and of the training
+    record: RunRecord
+    entry: dict[str, Any]
     identity: Mapping[str, Any]  # what the runs of a group have in common, by dotted key
-    fingerprint: str | None  # of the data
-    cpu: str | None
     warnings: Sequence[str]
 
+    @property
+    def name(self) -> str:
+        return self.record.spec.name
 
-def compare(runs: Sequence[Path | str], html: Path | None = None) -> dict[str, Any]:
-    """The document of `nanonas compare`; with `html`, a report of it is written there too.
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Of the search and of the training."""
+        return self.record.spec.seed, self.record.trained.seed
 
-    Accuracies, and differences of them, are fractions. latency_ms is the median at batch 1.
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the data."""
+        data = self.record.machine.data or {}
+        return data.get("fingerprint") if self.record.trained.data == self.record.spec.data else None
+
+
+def compare(
+    runs: Sequence[Path | str],
+    html: Path | str | None = None,
+    allow_mismatch: bool = False,
+    plots: Path | str | None = None,
+) -> dict[str, Any]:
+    """The document of `nanonas compare`.
+
+    Accuracies, and differences of them, are fractions. latency_ms is the median at batch 1. `area_trials` and
+    `area_seconds` are areas under the best-so-far curves, as shares of `curves.trials` and `curves.seconds`, the ranges
+    that all runs share.
+
+    Args:
+        html: a report of the document is written there, too.
+        allow_mismatch: whether runs with other data, split, space or budget may stand side by side.
+        plots: a folder where each plot of the report is written as SVG, and its numbers as CSV.
 
     Raises:
-        RunError: a run is missing, damaged or named twice, or `html` is a file that is no report.
+        RunError: a run is missing, damaged or named twice; the runs differ in more than the strategy; or `html` is a
+            file that is no report, `plots` one that is no folder.
     """
     paths = [Path(run) for run in runs]
     if not paths:
@@ -101,40 +94,51 @@ def compare(runs: Sequence[Path | str], html: Path | None = None) -> dict[str, A
     for first, second in combinations(paths, 2):
         if first.resolve() == second.resolve():
             raise RunError(f"{second} is named twice; a run compared with itself tells nothing")
-    groups = _groups(_by_fingerprint([_load(path) for path in paths]))
+    read = _by_fingerprint([_load(path) for path in paths])
+    groups = _groups(read)
+    mismatch = _mismatch(groups.values())
+    if mismatch and not allow_mismatch:
+        told = "; ".join(f"{key} ({_values(groups.values(), key)})" for key in mismatch)
+        raise RunError(
+            f"the runs differ in {told}: what they reached is not comparable; "
+            "add --allow-mismatch to see it side by side"
+        )
+    curves = _add_curves(read)
     entries = [_entry(name, members) for name, members in groups.items()]
-    comparable = not _differing(groups.values(), "data.")
+    comparable = not _differing(groups.values(), ("data.",))
     values = {name: _by_seed(members, "test_accuracy") for name, members in groups.items()}
     tests = pairwise(values) if comparable else []
+    records = {name: [run.record for run in members] for name, members in groups.items()}
     document: dict[str, Any] = {
         "kind": "compare",
         "schema_version": SCHEMA_VERSION,
         "groups": entries,
         "tests": tests,
         "verdict": verdict(entries, tests, comparable),
-        "warnings": _warnings(groups),
+        "mismatch": mismatch,
+        "curves": curves,
+        "conformance": [asdict(check) for check in conformance(records, mismatch)],
+        "warnings": _warnings(groups, mismatch),
     }
     document = json.loads(json.dumps(document, allow_nan=False))  # lists for tuples: what a reader of the JSON gets
-    if html is not None:
-        from .html import write_report
+    from .html import write_plots, write_report
 
-        write_report(Path(html), document)
+    if html is not None:
+        write_report(Path(html), document, records)
+    if plots is not None:
+        write_plots(Path(plots), document, records)
     return document
 
 
 def _load(path: Path) -> _Run:
-    spec = run_spec(path)
-    search, train = _read(path / "search.json", _Search), _read(path / "train.json", _Train)
-    evaluated = _read(path / "eval.json", _Eval)
-    environment = _read(path / "environment.json", _Environment) or _Environment()
-    trained = train.spec if train else spec
+    record = read_record(path)
+    spec, search, train, measured = record.spec, record.search, record.train, record.measured
     best = search.best if search else None
     metrics = best.metrics if best else {}
-    measured = train or evaluated
-    latency = evaluated.latency_ms.get("batch_1", {}) if evaluated else {}
+    latency = record.evaluated.latency_ms.get("batch_1", {}) if record.evaluated else {}
     other = train is not None and (best is None or best.genotype != train.genotype)
     warnings = []
-    if search is None and train and not (path / "trials.jsonl").exists():
+    if search is None and train and not record.lines:
         warnings.append(f"{path}: a training without a search of its own; its spread is that of the training only")
     elif search is None:
         warnings.append(f"{path}: the search is not finished; go on: {_search_command(path, path)}")
@@ -145,7 +149,8 @@ def _load(path: Path) -> _Run:
     entry = {
         "run": str(path),
         "seed": spec.seed,
-        "train_seed": trained.seed,
+        "train_seed": record.trained.seed,
+        "strategy": spec.strategy.name,
         "genotype": train.genotype if train else best.genotype if best else None,
         "test_accuracy": measured.test_accuracy if measured else None,
         "val_accuracy": metrics.get("val_accuracy") if spec.scores_networks else None,
@@ -157,29 +162,30 @@ def _load(path: Path) -> _Run:
         "train_seconds": train.train_seconds if train else None,
         "commands": _commands(path, spec, train, other),
     }
-    data, seeds = environment.data or {}, (spec.seed, trained.seed)
-    fingerprint = data.get("fingerprint") if trained.data == spec.data else None
-    return _Run(entry, spec.name, seeds, _identity(spec, trained), fingerprint, environment.cpu, warnings)
+    return _Run(record, entry, _identity(spec, record.trained), warnings)
 
 
-def _read(path: Path, model: type[R]) -> R | None:
-    """None when the file is not there."""
-    if not path.exists():
-        return None
-    try:
-        return model.model_validate(read_json(path))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise RunError(f"{path} is damaged: {where + ': ' if where else ''}{problem['msg']}") from None
+def _add_curves(runs: Sequence[_Run]) -> dict[str, Any]:
+    """Gives each entry its curve and the areas under it; what the document says of them all. Only scores of one kind
+    are drawn together: those of the first run."""
+    kinds = [
+        (run.record.objective, run.identity["evaluator.name"], run.identity.get("evaluator.metric")) for run in runs
+    ]
+    curves = [best_so_far(run.record) if kind == kinds[0] else [] for run, kind in zip(runs, kinds, strict=True)]
+    ranges = {axis: shared_range(curves, axis) for axis in AXES}
+    for run, curve in zip(runs, curves, strict=True):
+        run.entry["curve"] = [[step.trials, step.seconds, step.value] for step in curve]
+        for axis, name in zip(AXES, AREAS, strict=True):
+            within = ranges[axis]
+            run.entry[name] = area(curve, axis, within) if curve and within else None
+    return {"metric": kinds[0][0], "trials": ranges["trials"], "seconds": ranges["seconds"]}
 
 
 def _identity(spec: Spec, trained: Spec) -> dict[str, Any]:
     content = spec.model_dump(mode="json", exclude={"name", "seed", "device"})
     content["executor"] = {"lookahead": spec.executor.lookahead}
-    return flat(
-        content | {"data": trained.data.model_dump(mode="json"), "train": trained.train.model_dump(mode="json")}
-    )
+    content |= {"data": trained.data.model_dump(mode="json"), "train": trained.train.model_dump(mode="json")}
+    return {key: value for key, value in flat(content).items() if value != {}}
 
 
 def _by_fingerprint(runs: Sequence[_Run]) -> list[_Run]:
@@ -200,7 +206,7 @@ def _search_command(path: Path, out: Path) -> str:
     return f"nanonas search --spec {shlex.quote(str(path / 'spec.yaml'))} --out {shlex.quote(str(out))}"
 
 
-def _commands(path: Path, spec: Spec, train: _Train | None, other: bool) -> list[str]:
+def _commands(path: Path, spec: Spec, train: TrainResult | None, other: bool) -> list[str]:
     """What repeats the run beside itself."""
     named = path if path.name.strip(".") else path.resolve()  # not `.` or `..`
     again = named.with_name(f"{named.name}-again")
@@ -248,52 +254,44 @@ def _by_seed(runs: Sequence[_Run], measure: str) -> dict[Hashable, float]:
 
 def _entry(name: str, runs: Sequence[_Run]) -> dict[str, Any]:
     entry = {"name": name, "runs": [run.entry for run in runs], "n": len({run.seeds for run in runs})}
-    for measure in (*MEASURES, *COSTS):
+    for measure in (*MEASURES, *COSTS, *AREAS):
         values = list(_by_seed(runs, measure).values())
         entry[measure] = asdict(mean_and_interval(values)) if values else None
     return entry
 
 
-def _differing(groups: Iterable[Sequence[_Run]], section: str) -> list[str]:
+def _differing(groups: Collection[Sequence[_Run]], sections: tuple[str, ...]) -> list[str]:
     identities = [runs[0].identity for runs in groups]
-    keys = dict.fromkeys(key for identity in identities for key in identity if key.startswith(section))
+    keys = dict.fromkeys(key for identity in identities for key in identity if key.startswith(sections))
     return [key for key in keys if len(_kinds(identities, [key])) > 1]
 
 
-def _warnings(groups: Mapping[str, Sequence[_Run]]) -> list[str]:
+def _mismatch(groups: Collection[Sequence[_Run]]) -> list[str]:
+    """The keys of data, split, space and budget that differ, so that a difference would not be the strategy's."""
+    firsts = [runs[0] for runs in groups]
+    by_trials = all(run.record.spec.budget.minutes is None for run in firsts)
+    alike = len({run.record.spec.evaluator.name for run in firsts}) == 1
+    found = _differing(groups, SAME + SAME_BY_TRIALS if by_trials and alike else SAME)
+    others = tuple(f"{section}." for section in ("data", "space") if f"{section}.name" in found)
+    return [key for key in found if key.endswith(".name") or not key.startswith(others)]
+
+
+def _values(groups: Collection[Sequence[_Run]], key: str) -> str:
+    """The different values of a key, shortened: `3 and 9`."""
+    found = dict.fromkeys(json.dumps(runs[0].identity.get(key)).replace("null", "none") for runs in groups)
+    return " and ".join(value if len(value) <= MAX_VALUE else f"{value[:MAX_VALUE]}…" for value in found)
+
+
+def _warnings(groups: Mapping[str, Sequence[_Run]], mismatch: Sequence[str]) -> list[str]:
     runs = [run for members in groups.values() for run in members]
     warnings = [warning for run in runs for warning in run.warnings]
     for name, members in groups.items():
         if len({run.seeds for run in members}) < len(members):
             warnings.append(f"{name}: a seed stands twice; its runs are not independent, their mean counts as one")
-    if keys := _differing(groups.values(), "data."):
+    if keys := [key for key in mismatch if key.startswith("data.")]:
         warnings.append(f"the groups' data differ ({', '.join(keys)}): their accuracies are not comparable")
-    if keys := _differing(groups.values(), "budget."):
-        warnings.append(f"the groups' budgets differ ({', '.join(keys)})")
-    if len({run.cpu for run in runs} - {None}) > 1:
+    if keys := [key for key in mismatch if not key.startswith("data.")]:
+        warnings.append(f"the groups differ in {', '.join(keys)}: a difference is not the strategy's alone")
+    if len({run.record.machine.cpu for run in runs} - {None}) > 1:
         warnings.append("the runs are from different processors: their seconds and latencies are not comparable")
     return warnings
-
-
-def table(document: Mapping[str, Any]) -> Table:
-    """A group a row, within 80 columns; what is no accuracy is a mean."""
-    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in ("group", "accuracy", "network", "cost"):
-        drawn.add_column(title, overflow="fold", no_wrap=title != "group")
-    for group in document["groups"]:
-        cell = cells(group)
-        accuracy = f"test {cell['test accuracy']}\nval  {cell['validation accuracy']}"
-        network, cost = (
-            "\n".join(f"{cell[title]} {title}" for title in titles)
-            for titles in (("params", "MACs", "latency"), ("trials", "search", "train"))
-        )
-        drawn.add_row(*map(Text, (group["name"], accuracy, network, cost)))
-    return drawn
-
-
-def renderable(document: Mapping[str, Any]) -> Group:
-    """The table, the tests, the warnings and the verdict, for a person."""
-    tests = [sentence(test, len(document["tests"]) > 1) for test in document["tests"]]
-    warnings = [f"warning: {warning}" for warning in document["warnings"]]
-    said = [] if tests == [document["verdict"]] else tests
-    return Group(table(document), *map(Text, ["", *warnings, *said, document["verdict"]]))

@@ -1,6 +1,5 @@
 """The only search loop."""
 
-import hashlib
 import random
 import time
 from collections import Counter, deque
@@ -23,7 +22,7 @@ from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES, Strategy
-from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, trial_of
+from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
 
 KNOWN, INFEASIBLE = "were known already", "did not meet them"
 MANY_REPEATS = 200  # proposals in a row that are known already, before the strategy is asked for a stranger
@@ -76,7 +75,7 @@ def search(
                 yield trial
             if loop.stopped:
                 log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
-        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, space, evaluator.report))
+        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, problem, evaluator.report))
         log.note(f"search ends after {len(loop.trials)} trials")
     if loop.failures.verdict:
         raise RunError(
@@ -243,7 +242,8 @@ class _Loop:
         outcome: Outcome = asked.work.result()
         status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
         elapsed = round(self._elapsed(), 3)
-        told = (status, outcome.metrics, outcome.error, asked.seed, elapsed)
+        metrics = {} if outcome.error else self.problem.completed(proposal.genotype, outcome.metrics)
+        told = (status, metrics, outcome.error, asked.seed, elapsed)
         trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *told, repeats=repeats)
         self.journal.append(trial)  # before anyone learns of it
         return trial
@@ -253,8 +253,3 @@ class _Loop:
         if line.status == "ok" and missing and line.trial >= self.spec.strategy.trials_before_the_first_score:
             raise RunError(f"{self.journal.path}:{line.trial + 1}: its metrics lack {missing[0]}")
         return trial_of(line, genotype)
-
-
-def training_seed(seed: int, key: str, fidelity: str) -> int:
-    """A trial's seed, from its canonical key and `fidelity_key`: the same however its genotype is written."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}/{fidelity}".encode()).digest()[:7], "big")

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from .chain import Block
 from .graph import Graph, Sum
-from .operations import OPERATIONS, Layer, build
+from .layers import Layer, build
+from .operations import OPERATIONS
 
 
 class Zero(nn.Module):
@@ -19,6 +21,17 @@ class Zero(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x[:, :1, :: self.stride, :: self.stride]).repeat(1, self.channels, 1, 1)
+
+
+class WideDepthwiseConv(nn.Conv2d):
+    """A depthwise convolution that computes in float32 where autocast would have a CPU compute in bfloat16: there the
+    gradient of kernels over 3×3 takes several times as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float()).to(torch.get_autocast_dtype("cpu"))
 
 
 class GraphModule(nn.Module):
@@ -151,7 +164,7 @@ class ChainNetwork(nn.Module):
     A block is a list of layers, or a graph with its number of channels. `head` ends the chain: dropout and classifier.
     """
 
-    def __init__(self, blocks: Sequence[Sequence[Layer] | tuple[Graph, int]], head: Layer, dropout: float) -> None:
+    def __init__(self, blocks: Sequence[Block], head: Layer, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
             *(GraphModule(*block) if isinstance(block, tuple) else build(block) for block in blocks)

@@ -5,252 +5,16 @@ constraint is checked before torch is even imported. To add one, register it her
 formulas against the built module, the shapes, the gradients and the exports of everything that is registered.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
+from . import layers
+from .layers import BatchNorm, Conv, Free, Layer, avg_pool, max_pool, relu
 from .registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-STEM_PIXELS = 64
-
-
-class Layer(Protocol):
-    """One torch module, known by formula before it is built."""
-
-    @property
-    def stride(self) -> int:
-        """Output pixels per side are ⌈input pixels / stride⌉."""
-
-    @property
-    def params(self) -> int: ...
-
-    def macs(self, pixels: int) -> int:
-        """Multiply-accumulates of one image, given the number of output pixels."""
-
-    def build(self) -> "nn.Module": ...
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A convolution without bias (batch norm follows), padded so that only the stride changes the size."""
-
-    c_in: int
-    c_out: int
-    kernel: int
-    stride: int = 1
-    groups: int = 1
-    dilation: int = 1
-
-    @property
-    def params(self) -> int:
-        return self.c_in // self.groups * self.c_out * self.kernel**2
-
-    def macs(self, pixels: int) -> int:
-        return self.params * pixels
-
-    def build(self) -> "nn.Module":
-        from torch import nn
-
-        padding = self.dilation * (self.kernel // 2)
-        return nn.Conv2d(
-            self.c_in, self.c_out, self.kernel, self.stride, padding, self.dilation, self.groups, bias=False
-        )
-
-
-@dataclass(frozen=True)
-class BatchNorm:
-    """Batch normalization with scale and shift (Ioffe & Szegedy 2015)."""
-
-    channels: int
-    stride: int = 1
-
-    @property
-    def params(self) -> int:
-        return 2 * self.channels
-
-    def macs(self, pixels: int) -> int:
-        return 0  # folds into the convolution before it
-
-    def build(self) -> "nn.Module":
-        from torch import nn
-
-        return nn.BatchNorm2d(self.channels)
-
-
-@dataclass(frozen=True)
-class Free:
-    """A layer without parameters or multiplications: an activation, a pooling."""
-
-    module: Callable[[], "nn.Module"]
-    stride: int = 1
-    params: int = 0
-
-    def macs(self, pixels: int) -> int:
-        return 0
-
-    def build(self) -> "nn.Module":
-        return self.module()
-
-
-@dataclass(frozen=True)
-class Linear:
-    """The classifier at the end: one multiplication a weight, plus a bias."""
-
-    c_in: int
-    c_out: int
-    stride: int = 1
-
-    @property
-    def params(self) -> int:
-        return (self.c_in + 1) * self.c_out
-
-    def macs(self, pixels: int) -> int:
-        return self.c_in * self.c_out
-
-    def build(self) -> "nn.Module":
-        from torch import nn
-
-        return nn.Linear(self.c_in, self.c_out)
-
-
-@dataclass(frozen=True)
-class Branches:
-    """The sum of what each branch makes of one input; an empty branch is the input itself (He et al. 2016).
-
-    A branch that reduces does so in its first layer.
-    """
-
-    branches: tuple[tuple[Layer, ...], ...]
-    stride: int = 1
-
-    @property
-    def params(self) -> int:
-        return sum(map(params, self.branches))
-
-    def macs(self, pixels: int) -> int:
-        return sum(layer.macs(pixels) for branch in self.branches for layer in branch)
-
-    def build(self) -> "nn.Module":
-        from .network import SumModule
-
-        return SumModule([build(branch) for branch in self.branches])
-
-
-@dataclass(frozen=True)
-class SqueezeExcitation:
-    """Channels weighted by what the whole image shows (Hu et al. 2018, arXiv:1709.01507)."""
-
-    channels: int
-    hidden: int
-    stride: int = 1
-
-    @property
-    def params(self) -> int:
-        return (self.channels + 1) * self.hidden + (self.hidden + 1) * self.channels
-
-    def macs(self, pixels: int) -> int:
-        return 2 * self.channels * self.hidden
-
-    def build(self) -> "nn.Module":
-        from .network import SqueezeExcitationModule
-
-        return SqueezeExcitationModule(self.channels, self.hidden)
-
-
-def relu() -> Layer:
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.ReLU()
-
-    return Free(module)
-
-
-def max_pool(kernel: int, stride: int) -> Layer:
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.MaxPool2d(kernel, stride, padding=kernel // 2)
-
-    return Free(module, stride)
-
-
-def avg_pool(kernel: int, stride: int) -> Layer:
-    def module() -> "nn.Module":
-        from torch import nn
-
-        # the padding is not counted, so that borders keep their scale
-        return nn.AvgPool2d(kernel, stride, padding=kernel // 2, count_include_pad=False)
-
-    return Free(module, stride)
-
-
-def halve() -> Layer:
-    """2×2 means; an odd last row or column is averaged by itself."""
-
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
-
-    return Free(module, stride=2)
-
-
-def halve_by_maximum() -> Layer:
-    """2×2 maxima; an odd last row or column is taken by itself."""
-
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.MaxPool2d(2, ceil_mode=True)
-
-    return Free(module, stride=2)
-
-
-def stem(channels: int, side: int, width: int) -> list[Layer]:
-    """What a network begins with, up to a batch norm: images with a side over 64 pixels are halved until it is not."""
-    stride = 2 if side > STEM_PIXELS else 1
-    layers: list[Layer] = [Conv(channels, width, 3, stride), BatchNorm(width)]
-    while (side := -(-side // stride)) > STEM_PIXELS:
-        layers += [relu(), Conv(width, width, 3, stride), BatchNorm(width)]
-    return layers
-
-
-def params(layers: Sequence[Layer]) -> int:
-    return sum(layer.params for layer in layers)
-
-
-def macs(layers: Sequence[Layer], height: int, width: int) -> int:
-    """Multiply-accumulates of layers applied in turn to one image of this size."""
-    total = 0
-    for layer in layers:
-        height, width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
-        total += layer.macs(height * width)
-    return total
-
-
-def activations(layers: Sequence[Layer], height: int, width: int) -> int:
-    """Elements that convolutions applied in turn to one image of this size put out (Radosavovic et al. 2020,
-    arXiv:2003.13678): where multiplications are cheap, the time of a training follows them more than the MACs."""
-    total = 0
-    for layer in layers:
-        if isinstance(layer, Branches):
-            total += sum(activations(branch, height, width) for branch in layer.branches)
-        height, width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
-        if isinstance(layer, Conv):
-            total += layer.c_out * height * width
-    return total
-
-
-def build(layers: Sequence[Layer]) -> "nn.Module":
-    from torch import nn
-
-    return nn.Sequential(*(layer.build() for layer in layers))
 
 
 @dataclass(frozen=True)
@@ -272,10 +36,10 @@ class Operation:
         return self.params(2, 2) == 0
 
     def params(self, c_in: int, c_out: int) -> int:
-        return params(self.layers(c_in, c_out, 1))
+        return layers.params(self.layers(c_in, c_out, 1))
 
     def __call__(self, c_in: int, c_out: int, stride: int = 1) -> "nn.Module":
-        return build(self.layers(c_in, c_out, stride))
+        return layers.build(self.layers(c_in, c_out, stride))
 
 
 OPERATIONS: Registry[Operation] = Registry("operation")
@@ -316,7 +80,7 @@ def _none(c_in: int, c_out: int, stride: int) -> list[Layer]:
 
         return Zero(c_out, stride)
 
-    return [Free(module, stride)]
+    return [Free(module, "Zero", (), stride, c_out)]
 
 
 OPERATIONS.add("conv_1x1", _conv(1))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .engine import MAX_INFEASIBLE, training_seed
+from .engine import MAX_INFEASIBLE
 from .environment import cores
 from .errors import EvaluationError, SpecError
 from .evaluators import EVALUATORS
@@ -14,7 +14,7 @@ from .problem import Problem
 from .run_directory import SCHEMA_VERSION
 from .spaces import SPACES
 from .spec import Spec
-from .trial import fidelity_key
+from .trial import fidelity_key, training_seed
 
 SAMPLES = 1000
 LINE_BYTES = 1000  # of the journal and the log, for a trial

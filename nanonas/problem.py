@@ -1,13 +1,15 @@
 """Problem: what a search is to solve, as a strategy may know it; and which architectures are worth a training."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .errors import SpecError
 from .genotype import Genotype
 from .pareto import Objectives
+from .program import MEASURES
 from .space import SearchSpace, Task
 from .trial import Fidelity
 
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 
+def measures(space: type[SearchSpace]) -> tuple[str, ...]:
+    """What is known of a genotype before any training: a constraint names one of these, an objective may."""
+    return (*space.measures, *MEASURES)
+
+
 @dataclass(frozen=True)
 class Problem:
     """The space, what is wanted of it, and what a full evaluation is.
 
     Attributes:
-        constraints: upper bounds on the space's measures, checked before anything is evaluated.
+        constraints: upper bounds on measures, checked before anything is evaluated.
         fidelity: that of a full evaluation; a proposal may lower it.
         connected: whether a network that cannot see its input is out of the question; a table can tell of those too.
     """
@@ -38,33 +45,56 @@ class Problem:
         connected = not evaluator.scores_disconnected
         return cls(space, evaluator.task, spec.objectives, spec.constraints, evaluator.fidelity, connected)
 
-    def measure(self, genotype: Genotype) -> Mapping[str, float]:
-        return self.space.measure(genotype, self.task)
+    def measure(self, genotype: Genotype, names: Collection[str] = ()) -> Mapping[str, float]:
+        """The space's own measures, which cost next to nothing, and those that are named."""
+        found = dict(self.space.measure(genotype, self.task))
+        more = [name for name in names if name not in found]
+        if more:
+            program = self.space.program(genotype, self.task).folded()
+            found |= {name: MEASURES[name](program) for name in more}
+        return found
+
+    def completed(self, genotype: Genotype, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """The metrics of an evaluation, and what else objectives and constraints name."""
+        known, named = measures(type(self.space)), {**self.objectives, **self.constraints}
+        missing = [name for name in named if name in known and name not in metrics]
+        measured = self.measure(genotype, missing) if missing else {}
+        return {**metrics, **{name: measured[name] for name in missing}}
 
     def told_apart(self, genotype: Genotype) -> tuple[float, ...]:
-        """What tells architectures of one canonical key apart: the objectives that the space measures."""
-        named = [name for name in self.objectives if name in self.space.measures]
-        measured = self.measure(genotype) if named else {}
+        """What tells architectures of one canonical key apart: the objectives that are measures."""
+        named = [name for name in self.objectives if name in measures(type(self.space))]
+        measured = self.measure(genotype, named) if named else {}
         return tuple(measured[name] for name in named)
 
     def is_feasible(self, genotype: Genotype) -> bool:
+        """What is cheap to check is checked first."""
         if self.connected and not self.space.is_connected(genotype):
             return False
-        measures = self.measure(genotype) if self.constraints else {}
-        return all(measures[name] <= bound for name, bound in self.constraints.items())
+        own = [name for name in self.constraints if name in self.space.measures]
+        return self._meets(genotype, own) and self._meets(genotype, self.constraints.keys() - own)
+
+    def _meets(self, genotype: Genotype, names: Collection[str]) -> bool:
+        measured = self.measure(genotype, names) if names else {}
+        return all(measured[name] <= self.constraints[name] for name in names)
 
     def check(self, name: str) -> None:
         """Raises SpecError, naming the smallest there is, when a bound lies below everything in the space `name`."""
         for measure, bound in self.constraints.items():
+
+            @cache
+            def cost(genotype: Genotype, measure: str = measure) -> float:
+                return self.measure(genotype, [measure])[measure]
+
             rng = random.Random(0)
-            if any(self.measure(self.space.sample(rng))[measure] <= bound for _ in range(20)):
+            if any(cost(self.space.sample(rng)) <= bound for _ in range(20)):
                 continue
-            smallest = self.space.smallest(lambda genotype, measure=measure: self.measure(genotype)[measure])  # type: ignore[misc]
-            least = self.measure(smallest)[measure]
-            if least > bound:
+            smallest = self.space.smallest(cost, bound)
+            if cost(smallest) > bound:
+                found = "" if measure in self.space.measures else "found "  # no sum over choices: perhaps not the least
                 raise SpecError(
-                    f"no architecture of {name} has at most {bound:,.0f} {measure}; the smallest has {least:,.0f} "
-                    f"({smallest}): set constraints.{measure} to at least that"
+                    f"no architecture of {name} has at most {bound:,.0f} {measure}; the smallest {found}has "
+                    f"{cost(smallest):,.0f} ({smallest}): set constraints.{measure} to at least that"
                 )
 
 

@@ -1,12 +1,14 @@
 """What a search found: its best, its front, search.json."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from .genotype import Genotype
 from .journal import Journal
 from .pareto import front, scores
+from .problem import Problem
 from .ranking import aggregate, kendall
 from .run_directory import document, read_json
 from .space import SearchSpace
@@ -44,7 +46,7 @@ def summary(
     spec: Spec,
     trials: Sequence[Trial],
     cached: int,
-    space: SearchSpace,
+    problem: Problem,
     report: Callable[[Genotype], Mapping[str, float]],
 ) -> dict[str, Any]:
     """The content of search.json; `report` is what the evaluator adds to the best, for readers."""
@@ -65,7 +67,8 @@ def summary(
         failed=failed,
         seconds=trials[-1].elapsed if trials else 0.0,
         random=_random_sample(trials, spec),
-        **_proxies(trials, spec, space),
+        **_proxies(trials, spec, problem.space),
+        task=asdict(problem.task),
         environment=read_json(run / "environment.json"),
     )
 

@@ -14,6 +14,7 @@ from .genotype import Genotype, Value
 if TYPE_CHECKING:
     from torch import nn
 
+    from .program import Program
 
 PLATEAU = 60  # steps without gain before a descent ends
 
@@ -66,7 +67,11 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
-        """The `measures`, known without training or torch: `params` (count) and `macs` (for one image)."""
+        """The `measures`, by formula: `params` (count), `macs` (for one image) and what else the space knows."""
+
+    @abstractmethod
+    def program(self, genotype: Genotype, task: Task) -> "Program":
+        """The network as operators of ONNX, known without torch; what `program.MEASURES` are taken from."""
 
     @abstractmethod
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
@@ -117,15 +122,16 @@ class SearchSpace(ABC):
             for option in self._others(genotype, i):
                 yield self._with(genotype, i, option)
 
-    def smallest(self, cost: Callable[[Genotype], float]) -> Genotype:
+    def smallest(self, cost: Callable[[Genotype], float], enough: float = -math.inf) -> Genotype:
         """The cheapest connected architecture, by steepest descent over neighbours, also along plateaus.
 
-        Exact for a cost that is a sum over choices; otherwise a local minimum, so an upper bound of the least.
+        Exact for a cost that is a sum over choices; otherwise a local minimum, so an upper bound of the least. A cost
+        of `enough` ends the descent.
         """
         rng = random.Random(0)
         here = min(filter(self.is_connected, (self.sample(rng) for _ in range(200))), key=cost)
         best, seen, patience = here, {here}, PLATEAU
-        while patience:
+        while patience and cost(best) > enough:
             ahead = [g for g in self.neighbours(here) if g not in seen and self.is_connected(g)]
             least = min(map(cost, ahead), default=math.inf)
             if least > cost(best):

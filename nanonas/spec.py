@@ -15,6 +15,7 @@ from .data import DataConfig
 from .errors import SpecError, UnknownName
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS, ExecutorConfig
+from .problem import measures
 from .recipe import Recipe
 from .registry import Registry, nearest
 from .spaces import SPACES
@@ -90,10 +91,10 @@ class Spec(Config):
 
     @model_validator(mode="after")
     def _names(self) -> Self:
+        known, metrics = measures(SPACES[self.space.name]), EVALUATORS[self.evaluator.name].metrics
         for name in self.objectives:
-            allowed = EVALUATORS[self.evaluator.name].metrics
-            if allowed is not None and name not in allowed:
-                raise ValueError(f"objectives: unknown metric {name!r}; {nearest(name, allowed)}")
+            if metrics is not None and name not in (*metrics, *known):
+                raise ValueError(f"objectives: unknown metric {name!r}; {nearest(name, (*metrics, *known))}")
         if STRATEGIES[self.strategy.name].one_shot and not EVALUATORS[self.evaluator.name].one_shot:
             raise ValueError(f"strategy.name: {self.strategy.name} goes with evaluator.name=supernet")
         before = self.strategy.trials_before_the_first_score
@@ -102,9 +103,8 @@ class Spec(Config):
                 f"budget.trials: strategy {self.strategy.name} spends {before} trials before its first score; set more"
             )
         for name in self.constraints:
-            allowed = SPACES[self.space.name].measures
-            if name not in allowed:
-                raise ValueError(f"constraints: unknown measure {name!r}; {nearest(name, allowed)}")
+            if name not in known:
+                raise ValueError(f"constraints: unknown measure {name!r}; {nearest(name, known)}")
         return self
 
     @property

@@ -1,19 +1,25 @@
-"""Statistics of compare: means with intervals, tests between groups of seeds, and how both are written.
+"""Statistics of compare: means with intervals, tests between groups of seeds, and how numbers are written.
 
-Student's t comes from scipy.special, imported where it is used: scipy.stats costs 0.9 s, most commands need neither.
+scipy.stats is imported where it is used: it costs half a second, and most commands need none of it.
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import fmean, variance
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
 
 K = TypeVar("K", bound=Hashable)
 
 ALPHA = 0.05
 NO_SPREAD = 1e-9  # relative: what rounding leaves of a spread of zero
+PERMUTATIONS = 99_999  # a test is exact while there are no more; otherwise so many are drawn
+RESAMPLES = 9_999  # of the bootstrap
+SEED = 0  # of both: the same runs always give the same document
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,16 @@ class Estimate:
     Attributes:
         std: of the sample (n − 1); None when n is 1.
         interval: of the mean, by Student's t; None when n is 1. That of an accuracy may reach beyond 1.
+        bootstrap: of the mean too, from resampled values (BCa, Efron 1987); None without spread. It assumes no
+            distribution, and is too narrow for few values (benchmarks/statistics.py measures by how much), so that
+            tables and verdicts have `interval`.
     """
 
     n: int
     mean: float
     std: float | None
     interval: tuple[float, float] | None
+    bootstrap: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,13 @@ class Test:
     """What is known of the difference between two groups.
 
     Attributes:
+        method: the permutation test that gave `p`.
         difference: mean of the first − mean of the second.
-        interval: of the difference; None when there is no spread to tell it from.
+        interval: of the difference, by Student's t of paired seeds or by Welch's t; None when there is no spread to
+            tell it from.
         p: two-sided, not adjusted.
+        least_p: the smallest p that so many seeds can give.
+        t_p: that of the t test which `interval` goes with, beside p; None when there is no spread.
         effect_size: Hedges' g, by the pooled std of both groups, also when paired; None when that is zero.
         n: seeds of the first and of the second.
     """
@@ -49,6 +63,8 @@ class Test:
     difference: float
     interval: tuple[float, float] | None
     p: float
+    least_p: float
+    t_p: float | None
     effect_size: float | None
 
 
@@ -57,18 +73,23 @@ def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> Esti
     values = _finite(values)
     n, mean = len(values), fmean(values)
     if n == 1:
-        return Estimate(1, mean, None, None)
+        return Estimate(1, mean, None, None, None)
     std = math.sqrt(_variance(values))
     half = _quantile(n - 1, confidence) * std / math.sqrt(n)
-    return Estimate(n, mean, std, (mean - half, mean + half))
+    return Estimate(n, mean, std, (mean - half, mean + half), _bootstrap(values, confidence) if std else None)
 
 
 def compare_groups(a: Mapping[K, float], b: Mapping[K, float], confidence: float = 0.95) -> Test:
-    """A paired t-test when both groups have the same seeds (the keys), Welch's t-test otherwise.
+    """A permutation test of the means (Fisher 1935): paired, which flips the signs of the differences, when both
+    groups have the same seeds (the keys); otherwise one that deals the values out to the groups anew.
 
-    Where the spread of the paired differences is zero, Welch's test is taken. Where that of both groups is zero too,
-    p is 1 and there is no interval: values that repeat exactly come from a coarse measure (an accuracy on 360 images)
-    or from runs that are not independent. They say nothing of the noise, so nothing can be shown with them.
+    It is exact, and assumes no distribution: where both groups are alike, p is below .05 in at most 5 % of all
+    comparisons, however few the seeds. The price is that few seeds cannot show anything (`seeds_needed`), where a t
+    test of three could by assuming that accuracies are normal.
+
+    Where the spread of both groups is zero, p is 1 and there is no interval: values that repeat exactly come from a
+    coarse measure (an accuracy on 360 images) or from runs that are not independent. They say nothing of the noise,
+    so nothing can be shown with them.
 
     Raises:
         ValueError: a group has fewer than 2 seeds, or a value that is not finite.
@@ -82,22 +103,74 @@ def compare_groups(a: Mapping[K, float], b: Mapping[K, float], confidence: float
     pooled = ((n[0] - 1) * variances[0] + (n[1] - 1) * variances[1]) / (sum(n) - 2)
     correction = 1 - 3 / (4 * (sum(n) - 2) - 1)  # Hedges 1981: g is too large in small samples
     effect_size = correction * difference / math.sqrt(pooled) if pooled else None
+    paired = a.keys() == b.keys()
+    least = least_p(paired, n)
+    if not pooled:
+        return Test("none: no spread within the groups", paired, n, difference, None, 1.0, least, None, None)
 
+    p = _paired_p([a[seed] - b[seed] for seed in a]) if paired else _unpaired_p(first, second)
     largest = max(map(abs, [*first, *second]))
-    paired_variance = _variance([a[seed] - b[seed] for seed in a], largest) if a.keys() == b.keys() else 0.0
-    paired = paired_variance > 0
-    if paired:
+    paired_variance = _variance([a[seed] - b[seed] for seed in a], largest) if paired else 0.0
+    if paired_variance:
         freedom, error = float(n[0] - 1), math.sqrt(paired_variance / n[0])
-    elif pooled:
+    else:
         parts = variances[0] / n[0], variances[1] / n[1]
         freedom = sum(parts) ** 2 / (parts[0] ** 2 / (n[0] - 1) + parts[1] ** 2 / (n[1] - 1))  # Welch–Satterthwaite
         error = math.sqrt(sum(parts))
-    else:
-        return Test("none: no spread within the groups", False, n, difference, None, 1.0, None)
     half = _quantile(freedom, confidence) * error
-    p = _two_sided(freedom, difference / error)
-    method = "paired t" if paired else "Welch's t"
-    return Test(method, paired, n, difference, (difference - half, difference + half), p, effect_size)
+    interval = difference - half, difference + half
+    exact = "exact " if _permutations(paired, n) <= PERMUTATIONS else ""
+    method = f"{exact}{'paired ' if paired else ''}permutation test"
+    t_p = _two_sided(freedom, difference / error)
+    return Test(method, paired, n, difference, interval, p, least, t_p, effect_size)
+
+
+def least_p(paired: bool, n: tuple[int, int]) -> float:
+    """The smallest two-sided p of a permutation test of groups of this size."""
+    return 2 / min(_permutations(paired, n), PERMUTATIONS + 1)
+
+
+def seeds_needed(paired: bool, tests: int = 1) -> int:
+    """The fewest seeds in each group with which a difference can be shown, in the first of so many tests after Holm."""
+    return next(n for n in range(2, 100) if tests * least_p(paired, (n, n)) < ALPHA)
+
+
+def _permutations(paired: bool, n: tuple[int, int]) -> int:
+    """How many ways there are to flip signs, or to deal the values out."""
+    return 2 ** n[0] if paired else math.comb(sum(n), n[0])
+
+
+def _paired_p(differences: Sequence[float]) -> float:
+    from scipy.stats import permutation_test
+
+    def mean(values: "np.ndarray", axis: int) -> "np.ndarray":
+        found: np.ndarray = values.mean(axis=axis)
+        return found
+
+    found = permutation_test(
+        (differences,), mean, permutation_type="samples", vectorized=True, n_resamples=PERMUTATIONS, rng=SEED
+    )
+    return float(found.pvalue)
+
+
+def _unpaired_p(first: Sequence[float], second: Sequence[float]) -> float:
+    from scipy.stats import permutation_test
+
+    def difference(a: "np.ndarray", b: "np.ndarray", axis: int) -> "np.ndarray":
+        found: np.ndarray = a.mean(axis=axis) - b.mean(axis=axis)
+        return found
+
+    found = permutation_test((first, second), difference, vectorized=True, n_resamples=PERMUTATIONS, rng=SEED)
+    return float(found.pvalue)
+
+
+def _bootstrap(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    found = bootstrap((values,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, method="BCa", rng=SEED)
+    low, high = found.confidence_interval
+    return float(low), float(high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -146,72 +219,7 @@ def _two_sided(freedom: float, t: float) -> float:
     return float(2 * stdtr(freedom, -abs(t)))
 
 
-# How it is written. Groups and tests are entries of the document of compare, whose accuracies are fractions.
-
-
-def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], comparable: bool = True) -> str:
-    """In words; a winner is named only where the test, adjusted by Holm, supports it.
-
-    Args:
-        comparable: whether all groups were measured on the same data.
-    """
-    measured = [group for group in groups if group["test_accuracy"]]
-    if not measured:
-        return "nothing to compare: no run has a test accuracy yet; nanonas train RUN measures it"
-    if len(groups) == 1:
-        return f"{groups[0]['name']}: test accuracy {percent(measured[0]['test_accuracy'], with_interval=True)}"
-    if not comparable:
-        return "no winner named: the groups' data differ, so that their accuracies are not comparable"
-    if len(measured) == 1:
-        return f"no winner named: only {measured[0]['name']} has a test accuracy; nanonas train RUN measures it"
-    if not tests:
-        sizes = " and ".join(str(group["test_accuracy"]["n"]) for group in measured)
-        seeds = {run["seed"] for group in measured for run in group["runs"]}
-        unused = next(seed for seed in range(len(seeds) + 1) if seed not in seeds)
-        return (
-            f"no winner named: a test needs at least 2 seeds in each group (n={sizes}); repeat with --set seed={unused}"
-        )
-    return _winner(measured, tests)
-
-
-def _winner(measured: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]]) -> str:
-    """The group with the best mean against every other that was tested."""
-    tested = {name for test in tests for name in (test["a"], test["b"])}
-    untested = [group["name"] for group in measured if group["name"] not in tested]
-    rest = f"; not tested, having fewer than 2 seeds: {', '.join(untested)}" if untested else ""
-    best = max(
-        (group for group in measured if group["name"] in tested), key=lambda group: group["test_accuracy"]["mean"]
-    )
-    decisive = [test for test in tests if best["name"] in (test["a"], test["b"])]
-    found = "; ".join(sentence(test, len(tests) > 1) for test in decisive) + rest
-    return found if len(decisive) == 1 or all(map(is_shown, decisive)) else f"no winner named: {found}"
-
-
-def is_shown(test: Mapping[str, Any]) -> bool:
-    return bool(test["p_adjusted"] < ALPHA)
-
-
-def sentence(test: Mapping[str, Any], several: bool) -> str:
-    """`a is better than b: +1.20 points (95 % interval 0.40 to 2.00, n=5 and 5, Welch's t, p=0.012)`.
-
-    Args:
-        several: whether there are more tests, so that p was adjusted.
-    """
-    sign = 1 if test["difference"] >= 0 else -1
-    better, worse = (test["a"], test["b"])[::sign]
-    sizes = " and ".join(map(str, test["n"][::sign]))
-    if test["interval"] is None:
-        known = (
-            f"n={sizes}, {points(sign * test['difference'], '+')} points, no spread within the groups to judge it by"
-        )
-        return f"no difference shown between {better} and {worse} ({known})"
-    low, high = sorted(sign * end for end in test["interval"])
-    interval = f"95 % interval {points(low)} to {points(high)}"
-    p = p_text(test["p_adjusted"]) + (" after Holm" if several else "")
-    if is_shown(test):
-        gain = points(sign * test["difference"], "+")
-        return f"{better} is better than {worse}: {gain} points ({interval}, n={sizes}, {test['method']}, {p})"
-    return f"no difference shown between {better} and {worse} (n={sizes}, {interval} points, {test['method']}, {p})"
+# How it is written.
 
 
 def percent(estimate: Mapping[str, Any] | None, with_interval: bool = False) -> str:
@@ -224,25 +232,6 @@ def percent(estimate: Mapping[str, Any] | None, with_interval: bool = False) -> 
     if with_interval:
         spread = f", 95 % interval {points(estimate['interval'][0])} to {points(estimate['interval'][1])}"
     return f"{mean} ± {estimate['std'] * 100:.2f} % (n={estimate['n']}{spread})"
-
-
-def cells(group: Mapping[str, Any]) -> dict[str, str]:
-    """A row of the table, by title; what is no accuracy is a mean: `1.29 M`, `0.52 ms`, `12.5 min`."""
-
-    def mean(measure: str, write: Callable[[float], str]) -> str:
-        return write(group[measure]["mean"]) if group[measure] else "–"
-
-    return {
-        "group": group["name"],
-        "test accuracy": percent(group["test_accuracy"]),
-        "validation accuracy": percent(group["val_accuracy"]),
-        "params": mean("params", count),
-        "MACs": mean("macs", count),
-        "latency": mean("latency_ms", lambda value: f"{three_digits(value)} ms"),
-        "trials": mean("trials", count),
-        "search": mean("search_seconds", duration),
-        "train": mean("train_seconds", duration),
-    }
 
 
 def count(value: float) -> str:

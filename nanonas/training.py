@@ -1,8 +1,10 @@
 """Trainer: fits one network. The only optimizer loop, for candidates and winners, on CPU, CUDA and MPS."""
 
+import copy
 import ctypes
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
@@ -18,6 +20,7 @@ from .recipe import Recipe
 
 PREDICT_BATCH = 500
 FEW_PIXELS = 16 * 16
+SMALLEST_PART = 100  # of a batch, since batch norm sees no more of it
 MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -92,9 +95,14 @@ class Trainer:
     Args:
         network: (N, C, H, W) float32 → logits (N, classes); is moved to the device of `images`.
         flip: whether the data set allows mirroring.
+        parts: into so many parts a batch is split, each with a thread, a copy of the network that shares its weights,
+            and a batch norm of its own, as on several devices. They wait for one another once a step, where the threads
+            of one operation do so in every layer. Running statistics are those of the first part.
     """
 
-    def __init__(self, network: nn.Module, images: Images, recipe: Recipe, flip: bool, seed: int) -> None:
+    def __init__(
+        self, network: nn.Module, images: Images, recipe: Recipe, flip: bool, seed: int, parts: int = 1
+    ) -> None:
         self.device = images.pixels.device
         self.network = network.to(self.device)
         if self.device.type != "mps":
@@ -111,6 +119,9 @@ class Trainer:
         self.optimizers = _optimizers(self.network, recipe, fused=self.device.type in ("cpu", "cuda"))
         groups = [(optimizer, group) for optimizer in self.optimizers for group in optimizer.param_groups]
         self._state = {p: optimizer.state for optimizer, group in groups for p in group["params"]}
+        self.networks = [self.network, *(_sharing_weights(self.network) for _ in range(parts - 1))]
+        self._threads = max(1, torch.get_num_threads() // parts)  # of each part
+        self._pool = ThreadPoolExecutor(parts, initializer=torch.set_num_threads, initargs=(self._threads,))
 
     @property
     def done(self) -> bool:
@@ -123,15 +134,16 @@ class Trainer:
             EvaluationError: the loss is no finite number.
         """
         order_seed = (self.seed * 1_000_003 + self.epoch) % 2**63
-        generator = torch.Generator().manual_seed(order_seed)
-        order = torch.randperm(len(self.images), generator=generator).to(self.device)
+        generators = [torch.Generator().manual_seed(order_seed + part) for part in range(len(self.networks))]
+        order = torch.randperm(len(self.images), generator=generators[0]).to(self.device)
         total = torch.zeros((), device=self.device)
         count = min(steps or self.steps_per_epoch, self.steps_per_epoch, max(1, round(self.steps_left)))
-        self.network.train()
-        with seeded(order_seed):
+        for network in self.networks:
+            network.train()
+        with seeded(order_seed), threads(self._threads):
             for step in range(count):
                 chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-                total += self._step(chosen, generator)
+                total += self._step(chosen, generators)
                 self.progress += (1 - self.progress) / max(1.0, self.steps_left)
                 self.steps_left = max(0.0, self.steps_left - 1)
                 on_step()
@@ -141,21 +153,34 @@ class Trainer:
             raise EvaluationError(f"the training loss is {loss} after epoch {self.epoch}")
         return loss
 
-    def _step(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    def _step(self, chosen: Tensor, generators: list[torch.Generator]) -> Tensor:
         # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero
         rate = learning_rate(self.recipe, self.progress + (1 - self.progress) / max(1.0, self.steps_left) / 2)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        batch = augment(self.images, chosen, self.recipe, self.flip, generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.network(batch)
-        labels = self.images.labels[chosen]
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
-        self.network.zero_grad()
-        loss.backward()
+        parts = zip(self.networks, chosen.tensor_split(len(self.networks)), generators, strict=True)
+        first, *others = [(*part, len(part[1]) / len(chosen)) for part in parts]
+        jobs = [self._pool.submit(self._gradient, *part) for part in others]
+        loss = self._gradient(*first)
+        for job, (network, *_) in zip(jobs, others, strict=True):
+            loss = loss + job.result()
+            for parameter, same in zip(self.network.parameters(), network.parameters(), strict=True):
+                if parameter.grad is not None and same.grad is not None:
+                    parameter.grad += same.grad
         for optimizer in self.optimizers:
             optimizer.step()
+        return loss
+
+    def _gradient(self, network: nn.Module, chosen: Tensor, generator: torch.Generator, share: float) -> Tensor:
+        """Of a part's share in the loss of the batch, which is returned."""
+        batch = augment(self.images, chosen, self.recipe, self.flip, generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
+            logits = network(batch)
+        labels = self.images.labels[chosen]
+        loss = share * F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        network.zero_grad()
+        loss.backward()
         return loss.detach()
 
     def state(self) -> dict[str, Tensor]:
@@ -176,6 +201,21 @@ class Trainer:
                 buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
                 self._state[parameter][parameter]["momentum_buffer"] = buffer
         self.epoch, self.progress, self.steps_left = epoch, progress, steps_left
+
+
+def parts_of_a_batch(network: nn.Module, device: torch.device, batch_size: int) -> int:
+    """As many as there are threads, if each has enough images; one on a GPU, and where dropout is, whose random numbers
+    come from one generator."""
+    if device.type != "cpu" or any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules()):
+        return 1
+    return max(1, min(torch.get_num_threads(), batch_size // SMALLEST_PART))
+
+
+def _sharing_weights(network: nn.Module) -> nn.Module:
+    twin = copy.deepcopy(network)
+    for parameter, own in zip(twin.parameters(), network.parameters(), strict=True):
+        parameter.data = own.data
+    return twin
 
 
 def _optimizers(network: nn.Module, recipe: Recipe, fused: bool) -> list[torch.optim.Optimizer]:

@@ -1,5 +1,6 @@
 """Proposal and Trial: what a strategy asks for, and what became of it."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ Fidelity = Mapping[str, int | float]
 
 def fidelity_key(fidelity: Fidelity) -> str:
     return json.dumps(dict(fidelity), sort_keys=True)
+
+
+def training_seed(seed: int, key: str, fidelity: str) -> int:
+    """A trial's seed, from its canonical key and `fidelity_key`: the same however its genotype is written."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}/{fidelity}".encode()).digest()[:7], "big")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
-from .engine import training_seed
 from .environment import environment
 from .errors import RunError
 from .genotype import Genotype
@@ -34,8 +33,8 @@ from .run_directory import (
 )
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
-from .training import Trainer, predict, score, seeded, select_device
-from .trial import LARGEST
+from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
+from .trial import LARGEST, training_seed
 
 CALIBRATION_STEPS = 6
 
@@ -176,7 +175,7 @@ class _Training:
         with seeded(self.seed):
             self.classifier = Classifier(Card.of(genotype, spec.space, dataset, spec.data))
         images = Images.of(dataset.train_images, dataset.train_labels, dataset.mean, dataset.std, device)
-        self.trainer = Trainer(self.classifier.network, images, spec.train, dataset.flip, self.seed)
+        self.trainer = self._trainer(self.classifier.network, images)
 
     def result(self) -> dict[str, Any]:
         self.log.note(f"training {self.genotype}")
@@ -212,6 +211,10 @@ class _Training:
         self.log.note(f"trained {self.trainer.epoch} epochs in {self.seconds:.0f} s; test accuracy {accuracy:.4f}")
         return result
 
+    def _trainer(self, network: torch.nn.Module, images: Images) -> Trainer:
+        parts = parts_of_a_batch(network, images.pixels.device, self.spec.train.batch_size)
+        return Trainer(network, images, self.spec.train, self.dataset.flip, self.seed, parts)
+
     def _epoch(self, start: float) -> None:
         before = time.monotonic()
         steps = self.trainer.steps_left
@@ -231,9 +234,7 @@ class _Training:
 
     def _calibrate(self) -> float:
         """Seconds a step, on a copy of the network that is then thrown away."""
-        trainer = Trainer(
-            copy.deepcopy(self.classifier.network), self.trainer.images, self.spec.train, self.dataset.flip, self.seed
-        )
+        trainer = self._trainer(copy.deepcopy(self.classifier.network), self.trainer.images)
         trainer.run_epoch(steps=2)
         start = time.monotonic()
         trainer.run_epoch(steps=CALIBRATION_STEPS)

@@ -2,63 +2,23 @@ import json
 import os
 import subprocess
 import sys
-from html import escape
-from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
-import yaml
+import run_folders
 from rich.console import Console
+from run_folders import EVOLUTION, GENOTYPES, RANDOM
 
 from nanonas import comparison
 from nanonas.comparison import compare
 from nanonas.errors import RunError
-from nanonas.html import report
-from nanonas.spec import override_spec
-from nanonas.trial import Line
-
-EVOLUTION = {"name": "evo", "budget": {"trials": 3}}
-RANDOM = {"name": "random", "budget": {"trials": 3}, "strategy": {"name": "random"}}
+from nanonas.verdict import renderable
 
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Makes a run directory as search, train and eval leave it."""
-
-    def make(folder, test_accuracy=0.9, *, spec=EVOLUTION, seed=0, train=(), genotype="g1", fingerprint=None, cpu="c"):
-        run = tmp_path / folder
-        run.mkdir(parents=True)
-        (run / "spec.yaml").write_text(yaml.safe_dump(spec | {"seed": seed}))
-        write(run / "environment.json", {"cpu": cpu, "data": {"name": "digits", "fingerprint": fingerprint}})
-        metrics = {"val_accuracy": 0.88, "params": 5000, "macs": 90_000}
-        best = {"trial": 2, "genotype": "g1", "metrics": metrics}
-        write(
-            run / "search.json", {"best": best, "trials": 3, "evaluated": 3, "cached": 0, "failed": 0, "seconds": 60.5}
-        )
-        lines = [line(trial, 0.8 + 0.04 * trial, f"g{trial}") for trial in range(3)]
-        (run / "trials.jsonl").write_text("".join(text.model_dump_json() + "\n" for text in lines))
-        if test_accuracy is not None:
-            trained = override_spec(comparison.run_spec(run), train).model_dump(mode="json")
-            measured = {"test_accuracy": test_accuracy, "params": 5000, "macs": 90_000}
-            write(run / "train.json", measured | {"genotype": genotype, "train_seconds": 12.0, "spec": trained})
-            latency = {"batch_1": {"median": 0.52, "p95": 0.7}, "batch_64": {"median": 9.0, "p95": 9.9}}
-            write(run / "eval.json", measured | {"latency_ms": latency})
-        return run
-
-    return make
-
-
-def write(path, document):
-    path.write_text(json.dumps(document))
-
-
-def line(trial, accuracy, genotype, params=5000.0):
-    metrics = {} if accuracy is None else {"val_accuracy": accuracy, "params": params}
-    return Line(
-        trial=trial, genotype=genotype, fidelity={"epochs": 2}, parent=None, status="ok" if metrics else "failed",
-        metrics=metrics, error=None if metrics else "NaN loss", seed=1, elapsed=trial + 1.0,
-    )  # fmt: skip
+    """Makes a run directory in a folder of this name."""
+    return lambda folder, *values, **settings: run_folders.make_run(tmp_path / folder, *values, **settings)
 
 
 def arm(make_run, folder, accuracies, **settings):
@@ -67,7 +27,7 @@ def arm(make_run, folder, accuracies, **settings):
 
 def text_of(document, width=80):
     console = Console(width=width, record=True, file=open(os.devnull, "w"), color_system=None)  # noqa: SIM115, PTH123
-    console.print(comparison.renderable(document))
+    console.print(renderable(document))
     return console.export_text()
 
 
@@ -120,24 +80,24 @@ def test_name_device_and_executor_do_not_split_a_group(make_run, change):
     ],
 )
 def test_groups_of_one_name_are_told_apart_by_what_differs(make_run, change, name):
-    document = compare([make_run("a"), make_run("b", spec=EVOLUTION | change)])
+    document = compare([make_run("a"), make_run("b", spec=EVOLUTION | change)], allow_mismatch=True)
     assert document["groups"][1]["name"] == name
 
 
 def test_settings_of_the_training_split_a_group(make_run):
-    document = compare([make_run("a"), make_run("b", seed=1, train=["train.epochs=7"])])
+    document = compare([make_run("a"), make_run("b", seed=1, train=["train.epochs=7"])], allow_mismatch=True)
     assert [group["name"] for group in document["groups"]] == ["evo (train.epochs=30)", "evo (train.epochs=7)"]
     assert "--set train.epochs=7" in document["groups"][1]["runs"][0]["commands"][1]
 
 
 def test_a_winner_is_named_when_the_test_supports_it(make_run):
-    good = arm(make_run, "a", [0.92, 0.921, 0.919])
-    bad = arm(make_run, "b", [0.901, 0.90, 0.903, 0.902], spec=RANDOM)
+    good = arm(make_run, "a", [0.92, 0.921, 0.919, 0.92])
+    bad = arm(make_run, "b", [0.901, 0.90, 0.903, 0.902, 0.901], spec=RANDOM)
     document = compare([*bad, *good])
     (test,) = document["tests"]
-    assert (test["a"], test["b"], test["n"], test["method"]) == ("random", "evo", [4, 3], "Welch's t")
-    assert test["p_adjusted"] == test["p"] < 0.05
-    assert document["verdict"].startswith("evo is better than random: +1.85 points (95 % interval ")
+    assert (test["a"], test["b"], test["n"], test["method"]) == ("random", "evo", [5, 4], "exact permutation test")
+    assert test["p_adjusted"] == test["p"] == pytest.approx(2 / 126)
+    assert document["verdict"].startswith("evo is better than random: +1.86 points (95 % interval ")
 
 
 def test_no_winner_is_named_when_the_groups_overlap(make_run):
@@ -150,7 +110,7 @@ def test_one_seed_names_no_winner_and_says_how_to_repeat(make_run):
     document = compare([make_run("a", 0.95), make_run("b", 0.5, spec=RANDOM)])
     assert document["tests"] == []
     assert document["verdict"] == (
-        "no winner named: a test needs at least 2 seeds in each group (n=1 and 1); repeat with --set seed=1"
+        "no winner named: it takes 6 seeds in each group to show any difference (n=1 and 1); repeat with --set seed=1"
     )
 
 
@@ -161,7 +121,7 @@ def test_three_groups_are_adjusted_and_the_best_must_beat_both(make_run):
         *arm(make_run, "c", [0.922, 0.9185, 0.9205], spec=EVOLUTION | {"name": "more", "budget": {"trials": 9}}),
         make_run("d", 0.99, spec=RANDOM | {"name": "single", "budget": {"trials": 7}}),
     ]
-    document = compare(runs)
+    document = compare(runs, allow_mismatch=True)
     assert len(document["tests"]) == 3
     assert all(test["p_adjusted"] >= test["p"] for test in document["tests"])
     assert document["verdict"].startswith("no winner named: ")
@@ -170,7 +130,8 @@ def test_three_groups_are_adjusted_and_the_best_must_beat_both(make_run):
 
 def test_other_data_are_not_comparable(make_run):
     spec = RANDOM | {"data": {"name": "digits", "validation_fraction": 0.2}}
-    document = compare([*arm(make_run, "a", [0.9, 0.91]), *arm(make_run, "b", [0.5, 0.51], spec=spec)])
+    runs = [*arm(make_run, "a", [0.9, 0.91]), *arm(make_run, "b", [0.5, 0.51], spec=spec)]
+    document = compare(runs, allow_mismatch=True)
     assert document["tests"] == []
     assert document["verdict"].startswith("no winner named: the groups' data differ")
     assert "data.validation_fraction" in document["warnings"][0]
@@ -185,7 +146,7 @@ def test_data_are_known_by_their_fingerprint(make_run, tmp_path):
     unknown = make_run("c", seed=2, spec=folder("there"))  # lies where the second's data lie
     changed = make_run("d", seed=3, spec=folder("here"), fingerprint="0" * 64)
     assert len(compare([here, moved, unknown])["groups"]) == 1
-    assert len(compare([here, changed])["groups"]) == 2
+    assert len(compare([here, changed], allow_mismatch=True)["groups"]) == 2
 
 
 def test_a_seed_that_stands_twice_counts_once(make_run):
@@ -216,15 +177,46 @@ def test_a_training_without_a_search_says_so(make_run):
 
 
 def test_another_genotype_than_the_best_is_said_and_repeated(make_run):
-    document = compare([make_run("a", genotype="g9")])
+    document = compare([make_run("a", genotype=GENOTYPES[4])])
     assert "another genotype" in document["warnings"][0]
-    assert document["groups"][0]["runs"][0]["commands"][1].endswith("a-again --genotype g9")
+    assert document["groups"][0]["runs"][0]["commands"][1].endswith(f"a-again --genotype {GENOTYPES[4]}")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"budget": {"trials": 9}}, "budget.trials (3 and 9)"),
+        ({"budget": {"trials": 3, "minutes": 5}}, "budget.minutes (none and 5.0)"),
+        ({"data": {"name": "digits", "validation_fraction": 0.2}}, "data.validation_fraction (0.1 and 0.2)"),
+        ({"data": {"name": "cifar10"}}, 'data.name ("digits" and "cifar10")'),
+        ({"space": {"name": "mobile"}}, 'space.name ("nano" and "mobile")'),
+        ({"space": {"name": "nano", "cells": [1]}}, "space.cells ([1, 2, 3] and [1])"),
+        ({"constraints": {"params": 9000}}, "constraints.params (none and 9000.0)"),
+        ({"evaluator": {"name": "training", "epochs": 9}}, "evaluator.epochs (5 and 9)"),
+        ({"train": {"epochs": 9}}, "train.epochs (30 and 9)"),
+    ],
+)
+def test_runs_that_differ_in_more_than_the_strategy_are_refused(make_run, change, told):
+    runs = [make_run("a"), make_run("b", spec=RANDOM | change)]
+    with pytest.raises(RunError) as caught:
+        compare(runs)
+    assert str(caught.value) == (
+        f"the runs differ in {told}: what they reached is not comparable; add --allow-mismatch to see it side by side"
+    )
+    assert compare(runs, allow_mismatch=True)["mismatch"]
+
+
+def test_what_a_trial_costs_is_free_where_minutes_are_the_budget(make_run):
+    def short(**evaluator):
+        return EVOLUTION | {"budget": {"minutes": 5}, "evaluator": {"name": "training", **evaluator}}
+
+    assert compare([make_run("a", spec=short()), make_run("b", spec=short(epochs=9))])["mismatch"] == []
 
 
 def test_unequal_budgets_and_processors_are_said(make_run):
-    document = compare([make_run("a"), make_run("b", spec=RANDOM | {"budget": {"trials": 9}}, cpu="d")])
-    assert document["warnings"] == [
-        "the groups' budgets differ (budget.trials)",
+    runs = [make_run("a"), make_run("b", spec=RANDOM | {"budget": {"trials": 9}}, cpu="d")]
+    assert compare(runs, allow_mismatch=True)["warnings"] == [
+        "the groups differ in budget.trials: a difference is not the strategy's alone",
         "the runs are from different processors: their seconds and latencies are not comparable",
     ]
 
@@ -276,78 +268,7 @@ def test_the_table_fits_80_columns(make_run):
     for shown in ("test 92.00 ± 2.00 % (n=3)", "5.00 K params", "90.0 K MACs", "0.52 ms latency", "60.5 s search"):
         assert shown in text
     assert text.count("no difference shown") == 1
-
-
-class Tags(HTMLParser):
-    """Whether every tag is closed, and what is in the page."""
-
-    VOID = ("meta", "line", "circle", "path")
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.seen = [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-        if tag not in self.VOID or tag == "circle":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def test_the_report_is_one_file_that_needs_nothing_else(make_run, tmp_path):
-    file = tmp_path / "report.html"
-    runs = [*arm(make_run, "a", [0.92, 0.921]), *arm(make_run, "b", [0.90, 0.901], spec=RANDOM)]
-    document = compare(runs, html=file)
-    page = file.read_text()
-    tags = Tags(page)
-    assert tags.open == []
-    assert not [tag for tag, attrs in tags.seen if tag in ("script", "link", "img") or attrs.keys() & {"src", "href"}]
-    assert len([tag for tag, _ in tags.seen if tag == "svg"]) == 2
-    assert len([tag for tag, attrs in tags.seen if attrs.get("class") == "curve"]) == 4
-    assert len([tag for tag, _ in tags.seen if tag == "circle"]) == 4 * 3
-    for svg in page.split("<svg")[1:]:
-        ElementTree.fromstring("<svg" + svg.partition("</svg>")[0] + "</svg>")
-    assert escape(document["verdict"]) in page
-    assert f"nanonas search --spec {runs[0] / 'spec.yaml'}" in page
-
-
-def test_nothing_enters_the_report_unescaped(make_run, tmp_path):
-    evil = "<script>alert('1')</script>&\""
-    run = make_run("ü <b> 'x' \"y\"")
-    document = compare([run])
-    document["groups"][0]["name"] = document["verdict"] = evil
-    document["warnings"] = [evil]
-    page = report(document, {str(run): [line(0, 0.5, evil), line(1, None, evil), line(2, 0.6, evil)]})
-    assert Tags(page).open == []
-    assert "<script" not in page and "<b>" not in page
-
-
-def test_a_report_without_trials_has_tables_only(make_run):
-    document = compare([make_run("a")])
-    page = report(document, {})
-    assert "<svg" not in page and "92" not in page.partition("<table>")[0].partition("verdict")[0]
-
-
-def test_equal_and_failed_trials_can_be_drawn(make_run):
-    document = compare([run := make_run("a")])
-    trials = [line(0, 0.0, "g", 1.0), line(1, 0.0, "g", 1.0), line(2, None, "g")]
-    assert "nan" not in report(document, {str(run): trials}).lower().replace("nanonas", "")
-
-
-def test_a_report_replaces_a_report_and_no_other_file(make_run, tmp_path):
-    run, file = make_run("a"), tmp_path / "report.html"
-    compare([run], html=file)
-    compare([run], html=file)
-    with pytest.raises(RunError, match="no report of nanonas"):
-        compare([run], html=run / "spec.yaml")
-    with pytest.raises(RunError, match="no folder"):
-        compare([run], html=tmp_path / "none" / "report.html")
+    assert "NAS best practices: 12 pass, 0 fail, 2 not applicable" in text
 
 
 def test_comparing_imports_no_torch():

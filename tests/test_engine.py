@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +12,25 @@ import pytest
 from fakes import Fake
 from test_strategies import make_spec, outcomes, override_spec
 
-from nanonas.engine import search, training_seed
+from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
 from nanonas.evaluators import EVALUATORS
 from nanonas.failures import Failures
-from nanonas.problem import Problem
+from nanonas.problem import Problem, measures
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
 from nanonas.spaces import SPACES
-from nanonas.trial import fidelity_key
+from nanonas.spec import Spec
+from nanonas.trial import fidelity_key, training_seed
 
 
 def run_all(spec: Any, run: Path) -> list[Any]:
     return outcomes(list(search(spec, run)))
+
+
+def problem_of(spec: Spec) -> Problem:
+    space = SPACES[spec.space.name](spec.space)
+    return Problem.of(spec, space, EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print))
 
 
 def test_a_run_directory_is_complete(tmp_path: Path) -> None:
@@ -154,6 +161,32 @@ def test_an_impossible_constraint_names_the_smallest(tmp_path: Path) -> None:
         list(search(spec, tmp_path / "run"))
     assert Fake.calls == calls
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("space", list(SPACES))
+def test_every_measure_can_be_bounded_and_minimized(space: str, tmp_path: Path) -> None:
+    names = measures(SPACES[space])
+    free = make_spec("random", space={"name": space})
+    drawn = list(search(free, tmp_path / "free"))
+    assert "peak_memory" not in drawn[0].metrics  # nobody asked
+    measured = [problem_of(free).measure(trial.genotype, names) for trial in drawn]
+    bounds = {name: sorted(found[name] for found in measured)[len(drawn) * 3 // 4] for name in names}
+    objectives = {"val_accuracy": "maximize", **dict.fromkeys(names, "minimize")}
+    spec = make_spec("random", space={"name": space}, constraints=bounds, objectives=objectives)
+    for trial in search(spec, tmp_path / "bounded"):
+        assert all(trial.metrics[name] <= bound for name, bound in bounds.items())
+
+
+def test_what_is_cheap_to_check_is_checked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_of(make_spec("random", constraints={"peak_memory": 10**9, "params": 5000}))
+    monkeypatch.setattr(type(problem.space), "program", None)  # not reached
+    assert not problem.is_feasible(problem.space.sample(random.Random(0)))
+
+
+def test_an_impossible_memory_names_the_smallest(tmp_path: Path) -> None:
+    spec = make_spec("random", constraints={"peak_memory": 5000})
+    with pytest.raises(SpecError, match=r"at most 5,000 peak_memory; the smallest found has 98,304 \(w16"):
+        list(search(spec, tmp_path / "run"))
 
 
 def test_a_barely_possible_constraint_is_accepted() -> None:

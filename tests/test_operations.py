@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nanonas import operations
+from nanonas import layers as formulas
 from nanonas.operations import OPERATIONS, Operation
 
 CASES = [(8, 8, 1), (8, 8, 2), (8, 12, 1), (8, 12, 2)]
@@ -26,8 +26,8 @@ def test_shapes_and_formulas(operation: Operation, c_in: int, c_out: int, stride
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         output = module(torch.randn(2, c_in, *size))
     assert output.shape == (2, c_out, -(-size[0] // stride), -(-size[1] // stride))
-    assert sum(p.numel() for p in module.parameters()) == operations.params(layers)
-    assert counter.get_total_flops() == 2 * 2 * operations.macs(layers, *size)
+    assert sum(p.numel() for p in module.parameters()) == formulas.params(layers)
+    assert counter.get_total_flops() == 2 * 2 * formulas.macs(layers, *size)
 
 
 @pytest.mark.parametrize(("c_in", "c_out", "stride"), CASES)

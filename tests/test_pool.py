@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_strategies import make_spec
 
 from nanonas.engine import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.executors import Job, Outcome
 from nanonas.executors.pool import Handle, Message, Pool, PoolConfig, Server
+from nanonas.executors.worker import Worker
 
 JOB = Job("g", {}, 0)
 
@@ -64,10 +66,21 @@ def test_a_worker_whose_memory_grew_is_replaced_after_so_many_trials() -> None:
 
 
 def test_a_worker_whose_gpu_context_is_lost_is_replaced() -> None:
-    lost = Outcome({}, "AcceleratorError: CUDA error: device-side assert triggered\nTraceback …")
+    lost = Outcome({}, "AcceleratorError: CUDA error: device-side assert triggered\nTraceback …", spoilt=True)
     full = Outcome({}, "out of memory")
     assert killed([(lost, 100), (FINE, 100)]) == [True, False]
     assert killed([(full, 100), (FINE, 100)]) == [False]
+
+
+def test_an_accelerators_error_spoils_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    spec = make_spec("random", budget={"trials": 3})
+    job = Job("w16/" + "/".join(["x1:conv_3x3+none,none+none,none,conv_3x3"] * 3), {}, 0)
+    assert not Worker(spec, None).run(job).spoilt
+    monkeypatch.setattr(EVALUATORS["fake"], "evaluate", lost)
+    assert Worker(spec, None).run(job).spoilt
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

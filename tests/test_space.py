@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanonas.diagram import diagram
 from nanonas.errors import SpecError
 from nanonas.operations import OPERATIONS
 from nanonas.space import SearchSpace, Task
@@ -113,6 +114,44 @@ def test_equal_keys_are_the_same_function_under_the_same_seed(space: SearchSpace
             torch.manual_seed(0)
             outputs.append(space.build(genotype, Task(1, 8, 8, 3)).eval()(torch.ones(2, 1, 8, 8)))
         assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("task", [TASK, Task(1, 8, 8, 3), Task(3, 97, 65, 2)])
+def test_a_diagram_adds_up_to_the_network(space: SearchSpace, task: Task) -> None:
+    rng = random.Random(4)
+    for _ in range(20):
+        genotype = next(g for g in iter(lambda: space.sample(rng), None) if space.is_connected(g))
+        nodes = diagram(space, genotype, task)
+        measured = space.measure(genotype, task)
+        assert sum(node.times * node.params for node in nodes) == measured["params"]
+        assert sum(node.times * node.macs for node in nodes) == measured["macs"]
+        assert nodes[0].shape == (task.channels, task.height, task.width)
+        assert nodes[-1].shape == (task.classes,)
+        assert all(source < number for number, node in enumerate(nodes) for source, _ in node.inputs)
+
+
+def test_a_diagram_has_the_shapes_that_the_blocks_put_out(space: SearchSpace) -> None:
+    import torch
+
+    rng, task = random.Random(5), Task(3, 97, 65, 2)
+    genotype = next(g for g in iter(lambda: space.sample(rng), None) if space.is_connected(g))
+    network = space.build(genotype, task).eval()
+    seen = []
+    for block in network.blocks:
+        block.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape[1:])))
+    with torch.inference_mode():
+        network(torch.zeros(1, task.channels, task.height, task.width))
+    drawn = [node.shape for node in diagram(space, genotype, task)[1:-1]]
+    assert list(dict.fromkeys(seen)) == list(dict.fromkeys(drawn))
+
+
+def test_a_space_without_a_diagram_is_drawn_as_one_node() -> None:
+    plain = type("Plain", (SPACES["nano"],), {"diagram": None})
+    space = plain(plain.Config())
+    genotype = space.sample(random.Random(0))
+    image, whole = diagram(space, genotype, TASK)
+    assert (image.shape, whole.shape, whole.inputs) == ((3, 32, 32), (10,), ((0, 1),))
+    assert whole.params == space.measure(genotype, TASK)["params"]
 
 
 def test_a_drawing_names_every_live_choice(space: SearchSpace) -> None:

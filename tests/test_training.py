@@ -7,12 +7,15 @@ from torch import nn
 
 from nanonas.errors import EvaluationError, SpecError
 from nanonas.images import Images, augment
+from nanonas.layers import Conv
+from nanonas.network import WideDepthwiseConv
 from nanonas.recipe import Recipe
 from nanonas.training import (
     Trainer,
     computes_in_bfloat16,
     learning_rate,
     out_of_memory,
+    parts_of_a_batch,
     predict,
     score,
     seeded,
@@ -94,6 +97,53 @@ def test_a_continued_training_equals_an_undisturbed_one(optimizer: str) -> None:
     assert same(straight, continued)
 
 
+def without_batch_norm(bias: bool = True) -> nn.Module:
+    """Parts of a batch then compute what the batch computes."""
+    with seeded(0):
+        return nn.Sequential(nn.Conv2d(3, 4, 3, bias=bias), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_of_a_batch_have_the_gradient_of_the_batch(parts: int) -> None:
+    still = recipe(1).model_copy(update={"translate": 0.0, "flip": False})  # each part draws its own shifts
+    whole, split = (Trainer(without_batch_norm(), images(), still, True, 0, n) for n in (1, parts))
+    for _ in range(2):
+        assert whole.run_epoch(steps=3) == pytest.approx(split.run_epoch(steps=3), rel=1e-5)
+    for a, b in zip(weights(whole), weights(split), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_training_in_parts_repeats_and_continues_bit_for_bit() -> None:
+    def run(trainer: Trainer) -> Trainer:
+        while not trainer.done:
+            trainer.run_epoch()
+        return trainer
+
+    def fresh(epochs: int) -> Trainer:
+        net = nn.Sequential(without_batch_norm(False)[0], nn.BatchNorm2d(4), *without_batch_norm()[1:])
+        return Trainer(net, images(), recipe(epochs, "muon"), True, 0, 2)
+
+    straight = run(fresh(4))
+    assert same(straight, run(fresh(4)))
+    begun = fresh(4)
+    begun.run_epoch()
+    continued = fresh(4)
+    continued.load_state(begun.state(), begun.epoch, begun.progress, begun.steps_left)
+    assert same(straight, run(continued))
+    assert score(predict(straight.network, images(seed=1)), images().labels)["accuracy"] > 0.95
+
+
+def test_a_batch_is_split_only_where_its_parts_are_large_and_nothing_is_dropped() -> None:
+    with threads(4):
+        assert parts_of_a_batch(without_batch_norm(), CPU, 250) == 2
+        assert parts_of_a_batch(without_batch_norm(), CPU, 1000) == 4
+        assert parts_of_a_batch(without_batch_norm(), CPU, 128) == 1
+        assert parts_of_a_batch(ready(), CPU, 1000) == 1
+        assert parts_of_a_batch(without_batch_norm(), torch.device("cuda"), 1000) == 1
+    with threads(1):
+        assert parts_of_a_batch(without_batch_norm(), CPU, 1000) == 1
+
+
 def test_a_loss_that_is_no_number_is_an_evaluation_error() -> None:
     trainer = Trainer(ready(), images(), Recipe(epochs=1, batch_size=16), True, 0)
     with torch.no_grad():
@@ -126,6 +176,18 @@ def test_precision_is_that_of_the_machine_unless_it_is_told() -> None:
     assert computes_in_bfloat16(CPU, "bfloat16", 8 * 8)
     assert not computes_in_bfloat16(CPU, "float32", 32 * 32)
     assert computes_in_bfloat16(torch.device("cuda"), "auto", 8 * 8)
+
+
+def test_a_wide_depthwise_convolution_computes_in_float32_inside_autocast() -> None:
+    wide, narrow = (Conv(8, 8, kernel, groups=8).build() for kernel in (5, 3))
+    x = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(0)).bfloat16()
+    exact = wide(x.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = wide(x)
+        assert (inside.dtype, narrow(x).dtype) == (torch.bfloat16, torch.bfloat16)
+    assert torch.equal(inside, exact.bfloat16())  # rounded once, at the end
+    assert isinstance(wide, WideDepthwiseConv)
+    assert not isinstance(narrow, WideDepthwiseConv)
 
 
 def test_bfloat16_learns_too() -> None:

@@ -22,8 +22,8 @@ class Evaluator(ABC):
     """Scores genotypes. Made in every worker anew; what it says must depend on its arguments alone.
 
     Attributes:
-        metrics: what an objective can name, None for any name; wall-clock measurements are left out, since they never
-            steer a search.
+        metrics: what an objective can name beside measures of the architecture, None for any name; wall-clock
+            measurements are left out, since they never steer a search.
         one_shot: whether a trial is one more epoch of a network that all architectures share, whose metrics tell the
             share of each option as `choice=option`; goes with strategies that read them.
         scores_disconnected: whether it has an answer for a network that cannot see its input.

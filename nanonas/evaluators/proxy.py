@@ -22,7 +22,7 @@ class Proxy(Training):
         name: Literal["proxy"] = "proxy"
         image_size: Annotated[int, Field(ge=4, le=1024, description="longer side; null: as the data are")] | None = None
 
-    metrics = ("jacov", "synflow", "naswot", "params", "macs")
+    metrics = ("jacov", "synflow", "naswot")
 
     @property
     def fidelity(self) -> Fidelity:

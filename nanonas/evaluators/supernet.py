@@ -40,7 +40,7 @@ class Supernet(Training):
         data_fraction: Annotated[float, Field(gt=0, le=1, description="share of the training images")] = 1.0
         threads: Annotated[int, Field(ge=1, le=64, description="another number gives slightly other results")] = 1
 
-    metrics = ("val_accuracy", "params", "macs")
+    metrics = ("val_accuracy",)
     one_shot = True
 
     def __init__(self, config: Config, spec: "Spec", say: Say, run: Path | None = None) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from ..config import ComponentConfig
 from ..errors import DataError, EvaluationError, SpecError
 from ..genotype import Genotype
+from ..problem import measures
 from ..registry import nearest
 from ..space import SearchSpace, Task
 from ..trial import Fidelity
@@ -30,8 +31,8 @@ TASK = Task(3, 32, 32, 10)  # only for the space's own measures: nothing is trai
 class Table(Evaluator):
     """Looks a genotype up in a CSV file: a row each, its text in the column `cell`, numbers in the others.
 
-    The column `metric` arrives, unscaled, under the name of the objective that is no measure of the space; the
-    space's measures arrive beside it. The columns of `report` are for the reader of search.json and steer nothing.
+    The column `metric` arrives, unscaled, under the name of the objective that is no measure of the architecture; the
+    space's own measures arrive beside it. The columns of `report` are for the reader of search.json and steer nothing.
     """
 
     class Config(ComponentConfig):
@@ -51,11 +52,11 @@ class Table(Evaluator):
             raise SpecError("evaluator.path is not set; name the table: --set evaluator.path=cells.csv")
         self.config = config
         self.path = Path(config.path).expanduser()
-        named = [name for name in spec.objectives if name not in SPACES[spec.space.name].measures]
+        named = [name for name in spec.objectives if name not in measures(SPACES[spec.space.name])]
         if len(named) != 1:
             raise SpecError(
-                f"objectives: a table gives one metric ({config.metric}), so one objective is no measure of the space, "
-                f"not {len(named)}; e.g. objectives: {{val_accuracy: maximize, params: minimize}}"
+                f"objectives: a table gives one metric ({config.metric}), so one objective is no measure of the "
+                f"architecture, not {len(named)}; e.g. objectives: {{val_accuracy: maximize, params: minimize}}"
             )
         self.metric = named[0]
         self._rows, self._fingerprint = self._read()

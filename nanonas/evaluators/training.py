@@ -43,7 +43,7 @@ class Training(Evaluator):
         image_size: Annotated[int, Field(ge=4, le=1024, description="longer side; null: as the data are")] | None = None
         data_fraction: Annotated[float, Field(gt=0, le=1, description="share of the training images")] = 1.0
 
-    metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "val_loss", "params", "macs")
+    metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "val_loss")
 
     def __init__(self, config: Any, spec: "Spec", say: Say, run: Path | None = None) -> None:
         self.config = config

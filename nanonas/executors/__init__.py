@@ -27,10 +27,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: its metrics, or why there are none: a line, and the traceback below where there is one."""
+    """What became of a job: its metrics, or why there are none: a line, and the traceback below where there is one.
+
+    Attributes:
+        spoilt: whether the process that ran it is of no more use.
+    """
 
     metrics: dict[str, float]
     error: str | None = None
+    spoilt: bool = False
 
 
 class Pending(Protocol):

@@ -121,7 +121,7 @@ class Pool(Executor):
             spoilt = False
             if isinstance(answer, Outcome):
                 worker.attempt.outcome = answer
-                spoilt = "CUDA error" in (answer.error or "")  # all that its process asks of the GPU now fails
+                spoilt = answer.spoilt
             else:
                 worker.attempt.bug = answer
             worker.attempt = None

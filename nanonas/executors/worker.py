@@ -40,4 +40,5 @@ class Worker:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
                 raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            return Outcome({}, f"{reason}\n{traceback.format_exc()}")
+            lost = type(error).__name__ == "AcceleratorError"  # torch's; the GPU refuses this process from now on
+            return Outcome({}, f"{reason}\n{traceback.format_exc()}", spoilt=lost)

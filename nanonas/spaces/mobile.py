@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from .. import operations
+from .. import chain, layers
 from ..config import ComponentConfig
+from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
-from ..operations import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation, relu
+from ..layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation, relu
+from ..program import Program
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
@@ -166,13 +168,16 @@ class Mobile(SearchSpace):
         return frozenset(choice for choice in super().features(genotype) if not choice.startswith(dead))
 
     def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
-        layers = [layer for block in self._blocks(genotype, task) for layer in block]
+        body = [layer for block in self._blocks(genotype, task) for layer in block]
         head = self._head(genotype, task)
         return {
-            "params": operations.params(layers) + head.params,
-            "macs": operations.macs(layers, task.height, task.width) + head.macs(1),
-            "activations": operations.activations(layers, task.height, task.width),
+            "params": layers.params(body) + head.params,
+            "macs": layers.macs(body, task.height, task.width) + head.macs(1),
+            "activations": layers.activations(body, task.height, task.width),
         }
+
+    def program(self, genotype: Genotype, task: Task) -> Program:
+        return chain.program(self._blocks(genotype, task), self._head(genotype, task), task)
 
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
         from ..network import ChainNetwork
@@ -190,14 +195,30 @@ class Mobile(SearchSpace):
             lines.append(f"    {depth} × {block} {kernel}×{kernel}{inside}{weighted}")
         return "\n".join([*lines, "head    global average pooling, classifier"])
 
+    def diagram(self, genotype: Genotype, task: Task) -> Sequence[Node]:
+        builder = DiagramBuilder(task)
+        stem, *blocks = self._blocks(genotype, task)
+        builder.add("stem", stem, int(genotype.values[0]))
+        for number, stage in enumerate(_stages(genotype.values), 1):
+            reduction, width, block, kernel, expansion, depth, squeeze = stage
+            part, channels = f"stage {number}", int(width)
+            builder.add("conv 3×3", blocks.pop(0), channels, part, detail=REDUCTIONS[str(reduction)])
+            inside = [f"{channels * int(expansion)} channels inside"] if block in EXPANDING else []
+            detail = ", ".join(inside + ["squeeze-and-excitation"] * bool(squeeze))
+            for _ in range(int(depth)):
+                name, applied = f"{block} {kernel}×{kernel}", blocks.pop(0)
+                builder.add(name, applied, channels, part, detail=detail, adds_input=block != "conv")
+        builder.add_head(self._head(genotype, task))
+        return builder.nodes
+
     def _blocks(self, genotype: Genotype, task: Task) -> list[list[Layer]]:
         before = int(genotype.values[0])
-        blocks = [[*operations.stem(task.channels, max(task.height, task.width), before), relu()]]
+        blocks = [[*layers.stem(task.channels, max(task.height, task.width), before), relu()]]
         for reduction, width, block, kernel, expansion, depth, squeeze in _stages(genotype.values):
             channels = int(width)
             entry: list[Layer] = [Conv(before, channels, 3, stride=2 if reduction == "stride" else 1)]
             if reduction == "pool":
-                entry.append(operations.halve_by_maximum())
+                entry.append(layers.halve_by_maximum())
             blocks.append([*entry, BatchNorm(channels), relu()])
             branch = BLOCKS[str(block)](channels, int(kernel), channels * int(expansion))
             if squeeze:
@@ -207,7 +228,7 @@ class Mobile(SearchSpace):
             before = channels
         return blocks
 
-    def _head(self, genotype: Genotype, task: Task) -> Layer:
+    def _head(self, genotype: Genotype, task: Task) -> Linear:
         *_, (_, width, *_) = _stages(genotype.values)
         return Linear(int(width), task.classes)
 

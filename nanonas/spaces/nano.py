@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from .. import operations
+from .. import chain, layers
 from ..cell import EDGES, NODES, drawing, flow, graph_builder, rows
+from ..chain import Block
 from ..config import ComponentConfig
+from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
 from ..graph import INPUT, Graph, add, neighbourhoods
-from ..operations import OPERATIONS, BatchNorm, Conv, Layer, Linear, relu
+from ..layers import BatchNorm, Conv, Linear, relu
+from ..operations import OPERATIONS
+from ..program import Program
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
@@ -126,15 +130,18 @@ class Nano(SearchSpace):
             if isinstance(block, tuple):
                 graph, channels = block
                 for name, _ in graph.nodes:
-                    layers = OPERATIONS[name].layers(channels, channels, 1)
-                    params += operations.params(layers)
-                    macs += operations.macs(layers, height, width)
+                    applied = OPERATIONS[name].layers(channels, channels, 1)
+                    params += layers.params(applied)
+                    macs += layers.macs(applied, height, width)
             else:
-                params += operations.params(block)
-                macs += operations.macs(block, height, width)
+                params += layers.params(block)
+                macs += layers.macs(block, height, width)
                 for layer in block:
                     height, width = -(-height // layer.stride), -(-width // layer.stride)
         return {"params": params, "macs": macs}
+
+    def program(self, genotype: Genotype, task: Task) -> Program:
+        return chain.program(self._blocks(genotype, task), self._head(genotype, task), task)
 
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
         from ..network import ChainNetwork
@@ -155,6 +162,19 @@ class Nano(SearchSpace):
             lines += drawing([str(operation) for operation in edges])
         return "\n".join([*lines, "head    global average pooling, classifier"])
 
+    def diagram(self, genotype: Genotype, task: Task) -> Sequence[Node]:
+        builder, stage = DiagramBuilder(task), 1
+        names = iter(("stem", "reduction", "reduction", "batch norm"))
+        for block in self._blocks(genotype, task):
+            if isinstance(block, tuple):
+                builder.add_graph(block[0], block[1], f"stage {stage}")
+                stage += 1
+            else:
+                channels = int(genotype.values[0]) * 2 ** min(stage - 1, STAGES - 1)
+                builder.add(next(names), block, channels)
+        builder.add_head(self._head(genotype, task))
+        return builder.nodes
+
     def supernet(self, task: Task, channels: int) -> "nn.Module":
         """One cell a stage, without residual connections; its edges are learned, depths and widths are not."""
         from ..network import ChainNetwork
@@ -163,16 +183,14 @@ class Nano(SearchSpace):
         head = Linear(channels * 2 ** (STAGES - 1), task.classes)
         return ChainNetwork(self._chain(task, channels, cells), head, self.config.dropout)
 
-    def _blocks(self, genotype: Genotype, task: Task) -> list[Sequence[Layer] | tuple[Graph, int]]:
+    def _blocks(self, genotype: Genotype, task: Task) -> list[Block]:
         width = int(genotype.values[0])
         return self._chain(task, width, [(g, width * 2**i) for i, g in enumerate(self._graphs(genotype))])
 
-    def _chain(
-        self, task: Task, width: int, stages: Sequence[Sequence[Layer] | tuple[Graph, int]]
-    ) -> list[Sequence[Layer] | tuple[Graph, int]]:
+    def _chain(self, task: Task, width: int, stages: Sequence[Block]) -> list[Block]:
         """Stem, stages with reductions between them, and what comes before the head."""
-        stem = operations.stem(task.channels, max(task.height, task.width), width)
-        blocks: list[Sequence[Layer] | tuple[Graph, int]] = [stem]
+        stem = layers.stem(task.channels, max(task.height, task.width), width)
+        blocks: list[Block] = [stem]
         widths = [width * 2**stage for stage in range(STAGES)]
         for i, stage in enumerate(stages):
             blocks.append(stage)
@@ -181,7 +199,7 @@ class Nano(SearchSpace):
         # sums grow with every cell; without this, so would the logits
         return [*blocks, [BatchNorm(widths[-1]), relu()]]
 
-    def _head(self, genotype: Genotype, task: Task) -> Layer:
+    def _head(self, genotype: Genotype, task: Task) -> Linear:
         return Linear(int(genotype.values[0]) * 2 ** (STAGES - 1), task.classes)
 
     def _graphs(self, genotype: Genotype) -> list[Graph]:
@@ -201,7 +219,7 @@ class Nano(SearchSpace):
 
 @dataclass(frozen=True)
 class _Mixed:
-    """A cell of the supernet; only built, never measured."""
+    """A cell of the supernet; only built, never measured or written."""
 
     number: int
     operations: tuple[str, ...]
@@ -211,6 +229,9 @@ class _Mixed:
 
     def macs(self, pixels: int) -> int:
         return 0
+
+    def write(self, program: Program, x: int) -> int:
+        return x
 
     def build(self) -> "nn.Module":
         from ..network import MixedCell

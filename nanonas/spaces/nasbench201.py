@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from .. import operations
+from .. import chain, layers
 from ..cell import EDGES, NODES, drawing, flow, graph_builder
 from ..config import ComponentConfig
+from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
-from ..graph import INPUT, Graph, neighbourhoods
-from ..operations import OPERATIONS, BatchNorm, Branches, Conv, Layer, Linear, relu
+from ..graph import INPUT, Graph, Sum, add, neighbourhoods
+from ..layers import BatchNorm, Branches, Conv, Layer, Linear, relu
+from ..operations import OPERATIONS
+from ..program import Program
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
@@ -89,10 +92,33 @@ class NASBench201(SearchSpace):
             "live_params": costs[""][0] + sum(params for params, _ in alive),
         }
 
+    def program(self, genotype: Genotype, task: Task) -> Program:
+        return chain.program(self._blocks(genotype.values, task), self._head(task), task)
+
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
         from ..network import ChainNetwork
 
         return ChainNetwork(self._blocks(genotype.values, task), self._head(task), dropout=0.0)
+
+    def diagram(self, genotype: Genotype, task: Task) -> Sequence[Node]:
+        """A cell once a stage; an edge whose input is zero is there too, since it is built."""
+        builder, widths = DiagramBuilder(task), self._widths
+        stem, *_, last = self._blocks(genotype.values, task)
+        builder.add("stem", stem, widths[0])
+        for stage, channels in enumerate(widths, 1):
+            if stage > 1:
+                builder.add("residual block", [reduction(widths[stage - 2], channels)], channels, detail="stride 2")
+            sums: list[list[Sum]] = [[builder.value], *([] for _ in range(1, NODES))]
+            for (source, target), value in zip(EDGES, genotype.values, strict=True):
+                operation, into = OPERATIONS[PUBLISHED[str(value)]], add(sums[source])
+                if operation.role == "compute":
+                    applied, part = operation.layers(channels, channels, 1), f"stage {stage}"
+                    into = builder.add(str(value), applied, channels, part, into, self.config.cells)
+                sums[target].append(() if operation.role == "zero" else into)
+            builder.value = add(sums[-1])
+        builder.add("batch norm", last, widths[-1])
+        builder.add_head(self._head(task))
+        return builder.nodes
 
     def describe(self, genotype: Genotype) -> str:
         lines = [f"stem    {self.config.channels} channels", f"3 stages of {self.config.cells} cells, each"]
@@ -110,7 +136,7 @@ class NASBench201(SearchSpace):
             height, width = task.height, task.width
             for layer in [layer for block in self._blocks((op, *["none"] * 5), task) for layer in block]:
                 params += layer.params
-                macs += operations.macs([layer], height, width)
+                macs += layers.macs([layer], height, width)
                 height, width = -(-height // layer.stride), -(-width // layer.stride)
             head = self._head(task)
             return params + head.params, macs + head.macs(1)
@@ -133,7 +159,7 @@ class NASBench201(SearchSpace):
             blocks.append([EdgeCell(edges, channels)] * self.config.cells)
         return [*blocks, [BatchNorm(widths[-1]), relu()]]
 
-    def _head(self, task: Task) -> Layer:
+    def _head(self, task: Task) -> Linear:
         return Linear(self._widths[-1], task.classes)
 
 
@@ -151,7 +177,14 @@ class EdgeCell:
 
     def macs(self, pixels: int) -> int:
         c = self.channels
-        return sum(operations.macs(OPERATIONS[op].layers(c, c, 1), 1, pixels) for op in self.edges)
+        return sum(layers.macs(OPERATIONS[op].layers(c, c, 1), 1, pixels) for op in self.edges)
+
+    def write(self, program: Program, x: int) -> int:
+        nodes = [x]
+        for (source, target), op in zip(EDGES, self.edges, strict=True):
+            value = layers.write(OPERATIONS[op].layers(self.channels, self.channels, 1), program, nodes[source])
+            nodes[target:] = [program.sum([*nodes[target:], value])]
+        return nodes[-1]
 
     def build(self) -> "nn.Module":
         from ..network import CellModule
@@ -163,4 +196,4 @@ def reduction(c_in: int, c_out: int) -> Layer:
     """The benchmark's residual block of stride 2: two convolutions, beside average pooling and a 1×1 convolution."""
     first: tuple[Layer, ...] = (relu(), Conv(c_in, c_out, 3, stride=2), BatchNorm(c_out))
     second: tuple[Layer, ...] = (relu(), Conv(c_out, c_out, 3), BatchNorm(c_out))
-    return Branches(((*first, *second), (operations.halve(), Conv(c_in, c_out, 1))), stride=2)
+    return Branches(((*first, *second), (layers.halve(), Conv(c_in, c_out, 1))), stride=2)

@@ -1,0 +1,310 @@
+"""Layers: what networks are made of, known by formula before they are built, so that nothing here imports torch."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from .program import Attributes, Program, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+STEM_PIXELS = 64
+
+
+class Layer(Protocol):
+    """One torch module, known by formula before it is built."""
+
+    @property
+    def stride(self) -> int:
+        """Output pixels per side are ⌈input pixels / stride⌉."""
+
+    @property
+    def params(self) -> int: ...
+
+    def macs(self, pixels: int) -> int:
+        """Multiply-accumulates of one image, given the number of output pixels."""
+
+    def write(self, program: Program, x: int) -> int:
+        """Adds to a program what the layer computes of the value x; the value that comes out."""
+
+    def build(self) -> "nn.Module": ...
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution without bias (batch norm follows), padded so that only the stride changes the size."""
+
+    c_in: int
+    c_out: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+    dilation: int = 1
+
+    @property
+    def params(self) -> int:
+        return self.c_in // self.groups * self.c_out * self.kernel**2
+
+    def macs(self, pixels: int) -> int:
+        return self.params * pixels
+
+    def write(self, program: Program, x: int) -> int:
+        side, padding = (self.stride,) * 2, (self._padding,) * 4
+        shape = (self.c_out, *_reduced(program.shape(x), self.stride))
+        filters = (self.c_out, self.c_in // self.groups, self.kernel, self.kernel)
+        attributes = ("strides", side), ("pads", padding), ("dilations", (self.dilation,) * 2), ("group", self.groups)
+        return program.add("Conv", (x,), shape, (filters,), attributes)
+
+    def build(self) -> "nn.Module":
+        from torch import nn
+
+        from .network import WideDepthwiseConv
+
+        is_wide = self.groups == self.c_in > 1 and self.kernel > 3
+        return (WideDepthwiseConv if is_wide else nn.Conv2d)(
+            self.c_in, self.c_out, self.kernel, self.stride, self._padding, self.dilation, self.groups, bias=False
+        )
+
+    @property
+    def _padding(self) -> int:
+        return self.dilation * (self.kernel // 2)
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalization with scale and shift (Ioffe & Szegedy 2015)."""
+
+    channels: int
+    stride: int = 1
+
+    @property
+    def params(self) -> int:
+        return 2 * self.channels
+
+    def macs(self, pixels: int) -> int:
+        return 0  # folds into the convolution before it
+
+    def write(self, program: Program, x: int) -> int:
+        return program.add("BatchNormalization", (x,), program.shape(x), ((self.channels,),) * 4)
+
+    def build(self) -> "nn.Module":
+        from torch import nn
+
+        return nn.BatchNorm2d(self.channels)
+
+
+@dataclass(frozen=True)
+class Free:
+    """A layer without parameters or multiplications: an activation, a pooling.
+
+    Attributes:
+        op, attributes: what it is in ONNX.
+        channels: that it puts out; None: as many as it gets.
+    """
+
+    module: Callable[[], "nn.Module"]
+    op: str
+    attributes: Attributes = ()
+    stride: int = 1
+    channels: int | None = None
+    params: int = 0
+
+    def macs(self, pixels: int) -> int:
+        return 0
+
+    def write(self, program: Program, x: int) -> int:
+        channels, *_ = shape = program.shape(x)
+        return program.add(
+            self.op, (x,), (self.channels or channels, *_reduced(shape, self.stride)), (), self.attributes
+        )
+
+    def build(self) -> "nn.Module":
+        return self.module()
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The classifier at the end: one multiplication a weight, plus a bias."""
+
+    c_in: int
+    c_out: int
+    stride: int = 1
+
+    @property
+    def params(self) -> int:
+        return (self.c_in + 1) * self.c_out
+
+    def macs(self, pixels: int) -> int:
+        return self.c_in * self.c_out
+
+    def write(self, program: Program, x: int) -> int:
+        return program.linear(x, self.c_out)
+
+    def build(self) -> "nn.Module":
+        from torch import nn
+
+        return nn.Linear(self.c_in, self.c_out)
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The sum of what each branch makes of one input; an empty branch is the input itself (He et al. 2016).
+
+    A branch that reduces does so in its first layer.
+    """
+
+    branches: tuple[tuple[Layer, ...], ...]
+    stride: int = 1
+
+    @property
+    def params(self) -> int:
+        return sum(map(params, self.branches))
+
+    def macs(self, pixels: int) -> int:
+        return sum(layer.macs(pixels) for branch in self.branches for layer in branch)
+
+    def write(self, program: Program, x: int) -> int:
+        return program.sum([write(branch, program, x) for branch in self.branches])
+
+    def build(self) -> "nn.Module":
+        from .network import SumModule
+
+        return SumModule([build(branch) for branch in self.branches])
+
+
+@dataclass(frozen=True)
+class SqueezeExcitation:
+    """Channels weighted by what the whole image shows (Hu et al. 2018, arXiv:1709.01507)."""
+
+    channels: int
+    hidden: int
+    stride: int = 1
+
+    @property
+    def params(self) -> int:
+        return (self.channels + 1) * self.hidden + (self.hidden + 1) * self.channels
+
+    def macs(self, pixels: int) -> int:
+        return 2 * self.channels * self.hidden
+
+    def write(self, program: Program, x: int) -> int:
+        hidden = program.linear(program.mean(x), self.hidden)
+        weights = program.linear(program.add("Relu", (hidden,), (self.hidden,)), self.channels)
+        shares = program.add("Sigmoid", (weights,), (self.channels,))
+        return program.add("Mul", (x, program.add("Unsqueeze", (shares,), (self.channels, 1, 1))), program.shape(x))
+
+    def build(self) -> "nn.Module":
+        from .network import SqueezeExcitationModule
+
+        return SqueezeExcitationModule(self.channels, self.hidden)
+
+
+def relu() -> Layer:
+    def module() -> "nn.Module":
+        from torch import nn
+
+        return nn.ReLU()
+
+    return Free(module, "Relu")
+
+
+def max_pool(kernel: int, stride: int) -> Layer:
+    def module() -> "nn.Module":
+        from torch import nn
+
+        return nn.MaxPool2d(kernel, stride, padding=kernel // 2)
+
+    return Free(module, "MaxPool", _window(kernel, stride, kernel // 2), stride)
+
+
+def avg_pool(kernel: int, stride: int) -> Layer:
+    def module() -> "nn.Module":
+        from torch import nn
+
+        # the padding is not counted, so that borders keep their scale
+        return nn.AvgPool2d(kernel, stride, padding=kernel // 2, count_include_pad=False)
+
+    return Free(module, "AveragePool", _window(kernel, stride, kernel // 2), stride)
+
+
+def halve() -> Layer:
+    """2×2 means; an odd last row or column is averaged by itself."""
+
+    def module() -> "nn.Module":
+        from torch import nn
+
+        return nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+
+    return Free(module, "AveragePool", _window(2, 2, 0), stride=2)
+
+
+def halve_by_maximum() -> Layer:
+    """2×2 maxima; an odd last row or column is taken by itself."""
+
+    def module() -> "nn.Module":
+        from torch import nn
+
+        return nn.MaxPool2d(2, ceil_mode=True)
+
+    return Free(module, "MaxPool", _window(2, 2, 0), stride=2)
+
+
+def _window(kernel: int, stride: int, padding: int) -> Attributes:
+    ceil = (("ceil_mode", 1),) if stride > 1 and not padding else ()
+    return ("kernel_shape", (kernel,) * 2), ("strides", (stride,) * 2), ("pads", (padding,) * 4), *ceil
+
+
+def _reduced(shape: Shape, stride: int) -> tuple[int, int]:
+    """Height and width after a stride, of a value of shape (C, H, W)."""
+    _, height, width = shape
+    return -(-height // stride), -(-width // stride)
+
+
+def stem(channels: int, side: int, width: int) -> list[Layer]:
+    """What a network begins with, up to a batch norm: images with a side over 64 pixels are halved until it is not."""
+    stride = 2 if side > STEM_PIXELS else 1
+    layers: list[Layer] = [Conv(channels, width, 3, stride), BatchNorm(width)]
+    while (side := -(-side // stride)) > STEM_PIXELS:
+        layers += [relu(), Conv(width, width, 3, stride), BatchNorm(width)]
+    return layers
+
+
+def params(layers: Sequence[Layer]) -> int:
+    return sum(layer.params for layer in layers)
+
+
+def macs(layers: Sequence[Layer], height: int, width: int) -> int:
+    """Multiply-accumulates of layers applied in turn to one image of this size."""
+    total = 0
+    for layer in layers:
+        height, width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
+        total += layer.macs(height * width)
+    return total
+
+
+def activations(layers: Sequence[Layer], height: int, width: int) -> int:
+    """Elements that convolutions applied in turn to one image of this size put out (Radosavovic et al. 2020,
+    arXiv:2003.13678): where multiplications are cheap, the time of a training follows them more than the MACs."""
+    total = 0
+    for layer in layers:
+        if isinstance(layer, Branches):
+            total += sum(activations(branch, height, width) for branch in layer.branches)
+        height, width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
+        if isinstance(layer, Conv):
+            total += layer.c_out * height * width
+    return total
+
+
+def write(layers: Sequence[Layer], program: Program, x: int) -> int:
+    for layer in layers:
+        x = layer.write(program, x)
+    return x
+
+
+def build(layers: Sequence[Layer]) -> "nn.Module":
+    from torch import nn
+
+    return nn.Sequential(*(layer.build() for layer in layers))

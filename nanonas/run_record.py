@@ -1,0 +1,219 @@
+"""A run directory, read: what compare, its conformance list and its report need of it. Nothing in it is believed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import RunError, SpecError
+from .genotype import Genotype
+from .journal import Journal
+from .run_directory import read_bytes, read_json, run_spec
+from .space import SearchSpace, Task
+from .spaces import SPACES
+from .spec import Spec
+from .strategies import STRATEGIES
+from .trial import LARGEST, Line
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Side = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class _File(BaseModel):
+    """What is needed of a result file; the rest of it is left alone."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class Best(_File):
+    genotype: str
+    metrics: dict[str, Number]
+
+
+class Agreement(_File):
+    n: Count
+    kendall_tau: dict[str, Number | None]
+
+
+class _Task(_File):
+    channels: Side
+    height: Side
+    width: Side
+    classes: Side
+
+
+class SearchResult(_File):
+    best: Best | None
+    trials: Count
+    failed: Count = 0
+    cached: Count = 0
+    seconds: Amount
+    proxies: Agreement | None = None
+    task: _Task | None = None
+
+
+class EvalResult(_File):
+    test_accuracy: Fraction
+    params: Count
+    macs: Count
+    latency_ms: dict[str, dict[str, Amount]] = {}
+    per_class: dict[str, Fraction] = {}
+    ece: Fraction | None = None
+
+
+class TrainResult(_File):
+    test_accuracy: Fraction
+    params: Count
+    macs: Count
+    genotype: str
+    train_seconds: Amount
+    spec: Spec
+
+
+class Machine(_File):
+    """environment.json."""
+
+    data: dict[str, str | None] | None = None
+    table: dict[str, str | None] | None = None
+    nanonas: str | None = None
+    commit: str | None = None
+    python: str | None = None
+    torch: str | None = None
+    numpy: str | None = None
+    system: str | None = None
+    cpu: str | None = None
+    cores: Count | None = None
+    threads: Count | None = None
+    gpu: list[str] = []
+
+
+class _Model(_File):
+    """model.json."""
+
+    classes: Annotated[list[str], Field(min_length=2)]
+    input_size: tuple[Side, Side, Side]
+
+
+class _Look(_File):
+    command: Literal["train", "eval"]
+
+
+R = TypeVar("R", bound=_File)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run directory holds.
+
+    Attributes:
+        looks: the command of each look at the test data, in order.
+        lines: of the journal.
+        task: what its networks fit; None before the search is finished.
+    """
+
+    path: Path
+    spec: Spec
+    search: SearchResult | None
+    train: TrainResult | None
+    evaluated: EvalResult | None
+    machine: Machine
+    looks: Sequence[str]
+    lines: Sequence[Line]
+    task: Task | None
+
+    @property
+    def trained(self) -> Spec:
+        """The spec of the last training, which may have had settings of its own."""
+        return self.train.spec if self.train else self.spec
+
+    @property
+    def measured(self) -> EvalResult | TrainResult | None:
+        return self.train or self.evaluated
+
+    @property
+    def objective(self) -> str:
+        """The first of them: the metric that searches are compared by."""
+        return next(iter(self.spec.objectives))
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        found: SearchSpace = SPACES[self.spec.space.name](self.spec.space)
+        return found
+
+    def genotype(self, text: str, where: str) -> Genotype:
+        """Raises RunError, with the file `where` it stands, when it is none of this space."""
+        try:
+            return self.space.parse(text)
+        except SpecError as error:
+            raise RunError(f"{self.path / where}: {error}") from None
+
+    @cached_property
+    def scored(self) -> Sequence[Line]:
+        """The lines that tell how good an architecture is: of the highest fidelity, since scores at different costs do
+        not compare; none where the score is that of a supernet."""
+        if STRATEGIES[self.spec.strategy.name].one_shot:
+            return []
+        found = [line for line in self.lines if self.objective in line.metrics]
+        highest = max((cost(line) for line in found), default=0)
+        return [line for line in found if cost(line) == highest]
+
+
+def cost(line: Line) -> float:
+    return math.prod(line.fidelity.values())
+
+
+def read_record(path: Path) -> RunRecord:
+    """Raises RunError when the run is missing or damaged."""
+    spec = run_spec(path)
+    search, model = _read(path / "search.json", SearchResult), _read(path / "model.json", _Model)
+    task = Task(**search.task.model_dump()) if search and search.task else None
+    if model and not task:
+        task = Task(*model.input_size, len(model.classes))
+    return RunRecord(
+        path=path,
+        spec=spec,
+        search=search,
+        train=_read(path / "train.json", TrainResult),
+        evaluated=_read(path / "eval.json", EvalResult),
+        machine=_read(path / "environment.json", Machine) or Machine(),
+        looks=_looks(path / "test_looks.jsonl"),
+        lines=Journal(path / "trials.jsonl").lines,
+        task=task,
+    )
+
+
+def _read(path: Path, model: type[R]) -> R | None:
+    """None when the file is not there."""
+    return _checked(path, model, read_json(path)) if path.exists() else None
+
+
+def _looks(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    commands: list[str] = []
+    for line in read_bytes(path).splitlines():
+        try:
+            commands.append(_Look.model_validate_json(line).command)
+        except ValidationError as error:
+            raise _damaged(path, error) from None
+    return commands
+
+
+def _checked(path: Path, model: type[R], content: Any) -> R:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: ValidationError) -> RunError:
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(map(str, problem["loc"]))
+    return RunError(f"{path} is damaged: {where + ': ' if where else ''}{problem['msg']}")
