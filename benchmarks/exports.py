@@ -87,7 +87,7 @@ def not_drawn(space: SearchSpace, genotypes: Sequence[Genotype]) -> list[str]:
 
 def measure(name: str, count: int, seed: int) -> dict[str, Any]:
     start = time.monotonic()
-    space = SPACES[name](SPACES[name].Config())
+    space = SPACES[name](SPACES[name].Config.model_validate({}))
     genotypes = drawn(space, count, seed)
     worst, failures = dict.fromkeys(FORMATS, 0.0), []
     for number, genotype in enumerate(genotypes):

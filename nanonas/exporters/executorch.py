@@ -78,7 +78,8 @@ def _each(images: "Tensor") -> "Sequence[Tensor]":
     """Batches of one, with the strides of a batch of one: those of a gray image may pass for channels last."""
     import torch
 
-    return images.clone(memory_format=torch.contiguous_format).split(1)
+    batches: Sequence[Tensor] = images.clone(memory_format=torch.contiguous_format).split(1)
+    return batches
 
 
 _FIELDS = set(Metadata.model_fields)
