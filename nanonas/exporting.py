@@ -13,7 +13,7 @@ from .errors import ExportError
 from .exported import ExportedFile, Latency, exported_files, remember, sha256
 from .exporters import EXPORTERS, Exporter, Metadata
 from .inference import Model, softmax
-from .model_card import write_card
+from .model_card import describe, write_card
 from .run_directory import Log, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
 
@@ -57,7 +57,8 @@ def export(
         if other_source(run, dataset.source):
             raise ExportError(f"these are not the data that {run} was trained on; name those with --set data.root=…")
         reference = _Reference(run, classifier, dataset)
-        accuracy = reference.test_accuracy, len(reference.test_labels)
+        accuracy, images = reference.test_accuracy, len(reference.test_labels)
+        description = describe(run, classifier, dataset, accuracy, images)
         folder = run / "exports"
         folder.mkdir(exist_ok=True)
         files = {entry.path: entry for entry in exported_files(run)}
@@ -69,12 +70,12 @@ def export(
                 "export",
                 run,
                 files=[file.model_dump() for file in files.values()],
-                test_accuracy=accuracy[0],
-                test_images=accuracy[1],
+                test_accuracy=accuracy,
+                test_images=images,
                 test_looks=reference.looks,
             )
             write_json(run / "export.json", result)  # after each file: the next may fail
-            write_card(run, classifier, dataset, accuracy, list(files.values()))
+            write_card(run, description, list(files.values()))
     return result
 
 

@@ -64,7 +64,8 @@ class Model:
 
     def inputs(self, pixels: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 → what `run` takes."""
-        return pixels if self.with_preprocessing else normalized(pixels, self.mean, self.std)
+        own = np.require(pixels, requirements="W")  # torch warns of a mapped file, which is read-only
+        return own if self.with_preprocessing else normalized(pixels, self.mean, self.std)
 
     def outputs(self, pixels: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 → what `run` gives, float64; ExportError when that cannot be scores of the classes."""

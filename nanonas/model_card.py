@@ -27,40 +27,35 @@ Seconds = Annotated[float, Field(ge=0)]
 Read = TypeVar("Read", bound=BaseModel)
 
 
-def write_card(
-    run: Path, classifier: Classifier, dataset: Dataset, accuracy: tuple[float, int], files: Sequence[ExportedFile]
-) -> None:
-    """exports/model.md, and exports/model.json with the same content.
-
-    Args:
-        accuracy: of the network on the test images, and how many these are.
-    """
-    card = model_card(run, classifier, dataset, accuracy, files)
+def write_card(run: Path, description: dict[str, Any], files: Sequence[ExportedFile]) -> None:
+    """exports/model.md, and exports/model.json with the same content."""
+    images = description["test_accuracy"]["n"]
+    card = document("model_card", run, **description, files=[_file(file, images) for file in files])
     write_json(run / "exports" / "model.json", card)
     write_text(run / "exports" / "model.md", markdown(card))
 
 
-def model_card(
-    run: Path, classifier: Classifier, dataset: Dataset, accuracy: tuple[float, int], files: Sequence[ExportedFile]
-) -> dict[str, Any]:
-    """Raises RunError when a result of the run is damaged."""
-    card, spec, images = classifier.card, run_spec(run), accuracy[1]
+def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: float, images: int) -> dict[str, Any]:
+    """What a card says of a network, whatever its files; RunError when a result of the run is damaged.
+
+    Args:
+        accuracy: of the network itself, on so many test images.
+    """
+    card, spec = classifier.card, run_spec(run)
     search, training = _read(run / "search.json", _Search), _read(run / "train.json", _Training)
-    return document(
-        "model_card",
-        run,
-        name=spec.name,
-        task="image classification",
-        classes=card.classes,
-        input_size=card.input_size,
-        mean=card.mean,
-        std=card.std,
-        data={**dataset.source["data"], "train_images": len(dataset.train_labels), "test_images": images},
-        test_accuracy=_accuracy(*accuracy),
-        params=classifier.params,
-        macs=classifier.macs,
-        genotype=card.genotype,
-        search=search
+    return {
+        "name": spec.name,
+        "task": "image classification",
+        "classes": card.classes,
+        "input_size": card.input_size,
+        "mean": card.mean,
+        "std": card.std,
+        "data": {**dataset.source["data"], "train_images": len(dataset.train_labels), "test_images": images},
+        "test_accuracy": _accuracy(accuracy, images),
+        "params": classifier.params,
+        "macs": classifier.macs,
+        "genotype": card.genotype,
+        "search": search
         and {
             "space": spec.space.name,
             "strategy": spec.strategy.model_dump(mode="json"),
@@ -69,10 +64,9 @@ def model_card(
             **search.model_dump(exclude={"best"}),
             "is_winner": search.best is not None and search.best.genotype == card.genotype,
         },
-        training=training and training.model_dump(),
-        files=[_file(file, images) for file in files],
-        environment=environment(threads=1),
-    )
+        "training": training and training.model_dump(),
+        "environment": environment(threads=1),
+    }
 
 
 class _Best(BaseModel):

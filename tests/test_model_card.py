@@ -65,6 +65,7 @@ def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: 
     (run / "search.json").write_text('{"trials": "many"}')
     with pytest.raises(RunError, match=r"search\.json is damaged: trials"):
         export(run, ["torchscript"])
+    assert not (run / "exports").exists()
     (run / "search.json").unlink()
     export(run, ["torchscript"])
     assert json.loads((run / "exports" / "model.json").read_text())["search"] is None

@@ -161,7 +161,7 @@ def reason(error: Exception) -> str:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """No warnings, logs or prints of the libraries: stdout is for data, and our own gate checks what they write."""
-    loggers = [logging.getLogger(name) for name in (None, "torch.onnx", "torch.export", "onnxscript")]
+    loggers = [logging.getLogger(name) for name in (None, "torch", "torch.onnx", "torch.export", "onnxscript")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -1,6 +1,8 @@
 """ExecuTorch with XNNPACK, for phones and small devices. Needs `pip install 'nanonas[executorch]'`."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,14 +44,15 @@ print([classes[program.load_method("forward").execute([x.flatten().view(x.shape)
     def write_int8(self, network: "nn.Module", images: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
         """Static and symmetric, per channel, by the quantizer of XNNPACK."""
         import torch
-        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-            XNNPACKQuantizer,
-            get_symmetric_quantization_config,
-        )
-        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-        quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         with quiet(), torch.no_grad():
+            from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+                XNNPACKQuantizer,
+                get_symmetric_quantization_config,
+            )
+            from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+            quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
             shapes = Interface.of(images).dynamic_shapes
             graph = torch.export.export(network, (images[:2],), dynamic_shapes=shapes).module()
             observed = prepare_pt2e(graph, quantizer)
@@ -63,26 +66,17 @@ print([classes[program.load_method("forward").execute([x.flatten().view(x.shape)
         from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
         from executorch.runtime import Runtime
 
-        _unsafe_reset_threadpool(1)
-        program = Runtime.get().load_program(path)
-        forward = program.load_method("forward")
-        texts = {name: program.load_method(name).execute([])[0] for name in program.method_names & _FIELDS}
+        with _no_native_log():
+            _unsafe_reset_threadpool(1)
+            program = Runtime.get().load_program(path)
+            forward = program.load_method("forward")
+            names = program.method_names & Metadata.model_fields.keys()
+            texts = {name: program.load_method(name).execute([])[0] for name in names}
 
         def run(images: "np.ndarray") -> "np.ndarray":
             return np.concatenate([forward.execute([one])[0].numpy() for one in _each(torch.from_numpy(images))])
 
         return ModelFile(run, texts)
-
-
-def _each(images: "Tensor") -> "Sequence[Tensor]":
-    """Batches of one, with the strides of a batch of one: those of a gray image may pass for channels last."""
-    import torch
-
-    batches: Sequence[Tensor] = images.clone(memory_format=torch.contiguous_format).split(1)
-    return batches
-
-
-_FIELDS = set(Metadata.model_fields)
 
 
 def _write(network: Any, image: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
@@ -93,6 +87,27 @@ def _write(network: Any, image: "Tensor", path: Path, metadata: Mapping[str, str
     program = torch.export.export(network, (image,))
     edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()], constant_methods=dict(metadata))
     path.write_bytes(edge.to_executorch().buffer)
+
+
+def _each(images: "Tensor") -> "Sequence[Tensor]":
+    """Batches of one, with the strides of a batch of one: those of a gray image may pass for channels last."""
+    import torch
+
+    batches: Sequence[Tensor] = images.clone(memory_format=torch.contiguous_format).split(1)
+    return batches
+
+
+@contextlib.contextmanager
+def _no_native_log() -> Iterator[None]:
+    """The runtime logs to the process's own stderr, past Python's."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 EXPORTERS.add("executorch", ExecuTorch())
