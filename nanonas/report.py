@@ -225,6 +225,7 @@ def search_table(document: dict[str, Any]) -> RenderableType:
         other = quoted(members[-1][2])
         chosen = ["", trials_table(spec.objectives, members, title), "", *chosen]
         chosen.append(Text(f"or another of the front: nanonas train {quoted(run)} --genotype {other}"))
+        chosen.append(Text(f"genotypes in full: {run}/search.json"))
     return Group(
         facts(rows), "", Text(space.describe(space.parse(best["genotype"]))), "", Text(best["genotype"]), *chosen
     )
