@@ -1,0 +1,97 @@
+"""Does NSGA-II find a better front than as many random trials? The preset cifar10-pareto, accuracy against parameters.
+
+    python benchmarks/pareto.py --seed 0 1 2 --root cifar10-jpeg
+    python benchmarks/pareto.py --table
+
+For each seed first the preset as it is, for its minutes; then random search with the same evaluator, workers and number
+of trials. The hypervolume of a front is the share of the box between nothing (accuracy of guessing, the most
+parameters that are allowed) and perfection (all right, no parameters) that it dominates; scores are the validation
+accuracies of the cheap trainings, which is what either arm had to go by. Appends to benchmarks/results/pareto.json, a
+row an arm and seed; skips what is there.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from common import Record
+from whole_runs import nanonas, settings
+
+from nanonas.environment import cores, environment
+from nanonas.pareto import hypervolume
+from nanonas.spec import load_spec
+from nanonas.statistics import mean_and_interval
+
+RECORD = Record("pareto")
+PRESET = "cifar10-pareto"
+ARMS = ("nsga2", "random")
+
+
+def share(front: list[dict[str, Any]], most: float, classes: int) -> float:
+    """Hypervolume of a front as a fraction of the box."""
+    guess = 1 / classes
+    points = [
+        ((entry["metrics"]["val_accuracy"] - guess) / (1 - guess), 1 - entry["metrics"]["params"] / most)
+        for entry in front
+    ]
+    return hypervolume(points, (0.0, 0.0))
+
+
+def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path) -> dict[str, Any]:
+    sets = [*sets, f"seed={seed}"]
+    if arm == "random":
+        sets += ["strategy={name: random}", f"budget={{trials: {trials}}}"]
+    shutil.rmtree(out, ignore_errors=True)
+    words = [word for item in sets for word in ("--set", item)]
+    found, seconds = nanonas("search", "--preset", PRESET, *words, "--out", str(out))
+    front = [{"genotype": entry["genotype"], "metrics": entry["metrics"]} for entry in found["front"]]
+    most = load_spec(PRESET, sets).constraints["params"]
+    return {
+        "arm": arm,
+        "seed": seed,
+        "sets": settings(sets),
+        "trials": found["trials"],
+        "failed": found["failed"],
+        "seconds": seconds,
+        "hypervolume": share(front, most, found["task"]["classes"]),
+        "front": front,
+        "environment": environment(threads=cores()),
+    }
+
+
+def table() -> None:
+    found = {(row["arm"], row["seed"]): row for row in RECORD.rows()}
+    for (arm, seed), row in found.items():
+        print(f"{arm:<8} seed {seed}: {row['hypervolume']:.4f}, front of {len(row['front'])}, {row['trials']} trials")
+    pairs = [
+        found["nsga2", seed]["hypervolume"] - found["random", seed]["hypervolume"]
+        for arm, seed in found
+        if arm == "nsga2" and ("random", seed) in found
+    ]
+    estimate = mean_and_interval(pairs) if pairs else None
+    if estimate and estimate.interval:
+        low, high = estimate.interval
+        print(f"difference {estimate.mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (t, n={estimate.n} pairs)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, nargs="+", default=[])
+    parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10; left out, torchvision's CIFAR-10")
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    parser.add_argument("--out", type=Path, default=Path("runs/pareto"), help="where run directories go")
+    parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    arguments = parser.parse_args()
+    data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
+    for seed in [] if arguments.table else arguments.seed:
+        for arm in ARMS:
+            if not RECORD.has(arm=arm, seed=seed):
+                others = [row["trials"] for row in RECORD.rows() if row["seed"] == seed]
+                sets = [*data, *arguments.sets]
+                RECORD.append(searched(arm, seed, sets, max(others, default=None), arguments.out / f"{arm}-{seed}"))
+    table()
+
+
+if __name__ == "__main__":
+    main()
