@@ -21,7 +21,7 @@ def environment(threads: int) -> dict[str, Any]:
         "torch": _version("torch"),
         "numpy": _version("numpy"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": cores(),
         "threads": threads,
         "gpu": _gpus(),
@@ -66,7 +66,8 @@ def _gpus() -> list[str]:
     return found
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

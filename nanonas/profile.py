@@ -11,13 +11,14 @@ MIN_RUNS, MAX_RUNS, SECONDS = 10, 200, 1.0
 
 def latency_ms(
     run: Callable[[np.ndarray], object],
-    input_size: tuple[int, int, int],
+    input_size: tuple[int, ...],
     batches: tuple[int, ...] = BATCHES,
     pixels: bool = False,
+    seconds: float = SECONDS,
 ) -> Mapping[str, Mapping[str, float]]:
     """Milliseconds a batch: {"batch_1": {"median", "p95", "runs"}, …}, on random images, after three warm-up runs.
 
-    A batch runs until a second has passed, but at least 10 and at most 200 times. The caller sets the threads.
+    A batch runs until `seconds` have passed, but at least 10 and at most 200 times. The caller sets the threads.
 
     Args:
         input_size: C, H, W.
@@ -33,7 +34,7 @@ def latency_ms(
         for _ in range(3):
             run(images)
         times: list[float] = []
-        while len(times) < MIN_RUNS or (sum(times) < SECONDS and len(times) < MAX_RUNS):
+        while len(times) < MIN_RUNS or (sum(times) < seconds and len(times) < MAX_RUNS):
             start = time.perf_counter()
             run(images)
             times.append(time.perf_counter() - start)

@@ -16,6 +16,7 @@ from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
 from nanonas.evaluators import EVALUATORS
 from nanonas.failures import Failures
+from nanonas.latency import Latency
 from nanonas.problem import Problem, measures
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
@@ -30,7 +31,7 @@ def run_all(spec: Any, run: Path) -> list[Any]:
 
 def problem_of(spec: Spec) -> Problem:
     space = SPACES[spec.space.name](spec.space)
-    return Problem.of(spec, space, EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print))
+    return Problem.of(spec, space, EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print), Latency())
 
 
 def test_a_run_directory_is_complete(tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_a_barely_possible_constraint_is_accepted() -> None:
     task = EVALUATORS["fake"].task
     least = space.measure(space.smallest(lambda g: space.measure(g, task)["params"]), task)["params"]
     spec = make_spec("random", constraints={"params": least})
-    Problem.of(spec, space, EVALUATORS["fake"](spec.evaluator, spec, print)).check("nano")
+    Problem.of(spec, space, EVALUATORS["fake"](spec.evaluator, spec, print), Latency()).check("nano")
 
 
 @pytest.mark.parametrize(
