@@ -1,6 +1,7 @@
 """latency.json: what operators take on this machine; so how fast a network would be, the same whenever it is asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
@@ -8,15 +9,17 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from . import runtime
 from .environment import cpu
 from .errors import RunError
 from .program import Program, Shape
 from .run_directory import document, read_json, write_json
-from .runtime import kernels_ms, measured_ms
 from .trial import LARGEST
 
 FUSED = ("Conv+Add", "Conv+Relu", "Conv+Add+Relu", "BatchNormalization+Relu", "Gemm+Relu", "Gemm+Sigmoid")
 """What onnxruntime computes in one kernel, where nothing else needs what lies between."""
+
+CALL = "call"  # what every run takes beside its operators
 
 Milliseconds = Annotated[float, Field(ge=0, le=LARGEST)]
 
@@ -48,16 +51,10 @@ class Latency:
         path: the file; None, or before `keep`: nothing is written.
     """
 
-    def __init__(
-        self,
-        path: Path | None = None,
-        say: Callable[[str], None] = lambda text: None,
-        kernels_ms: Callable[[Program], tuple[float, list[float]]] = kernels_ms,
-        measured_ms: Callable[[Program], float] = measured_ms,
-    ) -> None:
+    def __init__(self, path: Path | None = None, say: Callable[[str], None] = lambda text: None) -> None:
         self._path, self._say, self._kept = path, say, False
-        self._kernels_ms, self._measured_ms = kernels_ms, measured_ms
-        self._table = _File(cpu=cpu(), onnxruntime=version("onnxruntime"))
+        self._here = (cpu(), version("onnxruntime"))
+        self._table = _File(cpu=self._here[0], onnxruntime=self._here[1])
         self._read()
 
     def keep(self) -> None:
@@ -66,38 +63,37 @@ class Latency:
         Raises:
             RunError: the file is damaged.
         """
-        here = self._table.model_copy()
         self._read()
         self._kept = True
-        if (here.cpu, here.onnxruntime) != (self._table.cpu, self._table.onnxruntime):
-            self._say(
-                f"warning: {self._path} tells of {self._table.cpu}, onnxruntime {self._table.onnxruntime}; this is "
-                f"{here.cpu}, onnxruntime {here.onnxruntime}: what is timed from now on does not compare"
-            )
+        there = (self._table.cpu, self._table.onnxruntime)
+        if there != self._here:
+            told, here = (", onnxruntime ".join(machine) for machine in (there, self._here))
+            self._say(f"warning: {self._path} tells of {told}; this is {here}: what is timed now does not compare")
         self._write()
 
     def __call__(self, program: Program) -> float:
         found, known = operators(program), self._table.operators
-        if any(operator.text not in known for operator in found):
+        texts = [CALL, *(operator.text for operator in found)]
+        if any(text not in known for text in texts):
             self._learn(program, found)
-        return round(sum(known[operator.text] for operator in found), 4)
+        return round(sum(known[text] for text in texts), 4)
 
-    def measured(self, name: str, program: Program) -> float:
-        """Measured, not predicted; once for each name."""
-        if name not in self._table.networks:
-            self._table.networks[name] = self._measured_ms(program)
+    def measured(self, program: Program) -> float:
+        """Measured, not predicted; once for each program."""
+        key = sha256(repr(program.nodes).encode()).hexdigest()[:16]
+        if key not in self._table.networks:
+            self._table.networks[key] = runtime.measured_ms(program)
             self._write()
-        return self._table.networks[name]
+        return self._table.networks[key]
 
-    def _learn(self, program: Program, found: list[Operator]) -> None:
-        """What kernels take, and of the rest of the network's time, which is that between them, an equal share each."""
-        total, times = self._kernels_ms(program)
-        rest = (total - sum(times)) / len(found)
+    def _learn(self, program: Program, found: Sequence[Operator]) -> None:
+        times, known = runtime.kernels_ms(program), self._table.operators
+        known.setdefault(CALL, round(runtime.overhead_ms()[0], 6))
         taken: dict[str, list[float]] = {}
         for text, values in found:
-            taken.setdefault(text, []).append(sum(times[value] for value in values) + rest)
-        means = {text: round(max(0.0, fmean(each)), 6) for text, each in taken.items()}
-        self._table.operators.update({text: ms for text, ms in means.items() if text not in self._table.operators})
+            taken.setdefault(text, []).append(sum(times[value] for value in values))
+        for text, each in taken.items():
+            known.setdefault(text, round(fmean(each), 6))
         self._write()
 
     def _read(self) -> None:

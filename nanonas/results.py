@@ -49,20 +49,19 @@ def summary(
     cached: int,
     problem: Problem,
     report: Callable[[Genotype], Mapping[str, float]],
-    measured_ms: Callable[[str, Program], float],
+    measured_ms: Callable[[Program], float],
 ) -> dict[str, Any]:
     """The content of search.json.
 
     Args:
         report: what the evaluator adds to the best, for readers.
-        measured_ms: the latency of the best and of the front, given the text of a genotype and its program; for
-            readers, too, where the search looked at what was predicted.
+        measured_ms: latency of the best and of the front, for readers too, where the search looked at a predicted one.
     """
 
     def timed(trial: Trial) -> Mapping[str, float]:
         if LATENCY not in {**spec.objectives, **spec.constraints}:
             return {}
-        return {f"measured_{LATENCY}": measured_ms(str(trial.genotype), problem.program(trial.genotype))}
+        return {f"measured_{LATENCY}": measured_ms(problem.program(trial.genotype))}
 
     best = best_trial(trials, spec)
     failed = sum(not trial.ok for trial in trials)

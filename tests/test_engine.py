@@ -12,6 +12,7 @@ import pytest
 from fakes import Fake
 from test_strategies import make_spec, outcomes, override_spec
 
+from nanonas import runtime
 from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
 from nanonas.evaluators import EVALUATORS
@@ -165,7 +166,11 @@ def test_an_impossible_constraint_names_the_smallest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("space", list(SPACES))
-def test_every_measure_can_be_bounded_and_minimized(space: str, tmp_path: Path) -> None:
+def test_every_measure_can_be_bounded_and_minimized(
+    space: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "kernels_ms", lambda program: [0.01 for _ in program.nodes])
+    monkeypatch.setattr(runtime, "measured_ms", lambda program: 1.0)
     names = measures(SPACES[space])
     free = make_spec("random", space={"name": space})
     drawn = list(search(free, tmp_path / "free"))
