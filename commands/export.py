@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from nanonas import completion
+
 from .options import Json, Quiet, Run, Set
 
 
@@ -11,7 +13,12 @@ def export(
     run: Run,
     format: Annotated[  # the option's name
         list[str] | None,
-        typer.Option("--format", metavar="NAME", help="onnx, torchscript, pt2 or executorch. Repeatable."),
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="onnx, torchscript, pt2 or executorch. Repeatable.",
+            autocompletion=completion.formats,
+        ),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Also a file in 8 bits, beside its float32 file. ONNX if no format has it.")

@@ -1,4 +1,4 @@
-"""What a shell completes: presets, run directories, and keys and values of a spec. `nanonas --install-completion`.
+"""What a shell completes: presets, runs, formats, keys and values of a spec. `nanonas --install-completion`.
 
 Imports only what it needs, where it needs it: a shell asks at every press of Tab.
 """
@@ -28,6 +28,12 @@ def presets(incomplete: str) -> list[str]:
 
     names = sorted(path.stem for folder in package.__path__ for path in Path(folder).glob("*.yaml"))
     return [name for name in names if name.startswith(incomplete)]
+
+
+def formats(incomplete: str) -> list[str]:
+    from .exporters import EXPORTERS
+
+    return [name for name in EXPORTERS if name.startswith(incomplete)]
 
 
 def runs(incomplete: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ from rich.text import Text
 from .output import Output
 from .pareto import scores
 from .recipe import Progress
-from .results import best_trial
+from .results import best_trial, front_of
 from .spaces import SPACES
 from .spec import Spec, load_spec, preset_names, preset_path
 from .statistics import count, duration
@@ -23,6 +23,7 @@ from .trial import Trial
 
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
 BEST_SHOWN = 5
+FRONT_SHOWN = 10  # while it grows; at the end all of it
 
 
 def quoted(value: object) -> str:
@@ -84,14 +85,27 @@ class View:
             self.output.say(text)
 
 
+def trials_table(objectives: Iterable[str], rows: Iterable[tuple[int, Mapping[str, float], str]], title: str) -> Table:
+    """A trial a row: what is wanted of it, its size, and its genotype, cut off where the line ends."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, expand=True)
+    columns = list(dict.fromkeys([*objectives, "params"]))
+    for name in ("trial", *columns):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("genotype", no_wrap=True, ratio=1)
+    for trial, metrics, genotype in rows:
+        table.add_row(str(trial), *(metric(name, metrics.get(name, 0)) for name in columns), Text(genotype))
+    return table
+
+
 class SearchView(View):
-    """The best five, evaluated, cached, failed, best so far, time left."""
+    """The best five, or with several objectives the front; evaluated, cached, failed, best so far, time left."""
 
     def __init__(self, spec: Spec, run: Path, output: Output) -> None:
         super().__init__(output)
         self.spec, self.run = spec, run
         self.trials: list[Trial] = []
         self.best: Trial | None = None
+        self.leaders: list[Trial] = []
         self.begin = time.monotonic()
         self.replayed: list[Trial] = []
         self.metric = next(iter(spec.objectives))
@@ -101,6 +115,7 @@ class SearchView(View):
         better = best_trial([*([self.best] if self.best else []), trial], self.spec)
         improved = better is not None and better is not self.best
         self.best = better
+        self._lead(trial)
         if trial.replayed:
             self.replayed.append(trial)
         else:
@@ -110,11 +125,21 @@ class SearchView(View):
                 f"trial {trial.trial}: {shown}{'  (best so far)' if improved else ''}; {self._status()}", not trial.ok
             )
 
+    def _lead(self, trial: Trial) -> None:
+        objectives = self.spec.objectives
+        if len(objectives) > 1:
+            self.leaders = front_of([*self.leaders, trial], self.spec)
+        elif trial.has(objectives):
+            self.leaders.append(trial)
+            self.leaders.sort(key=lambda one: scores(one.metrics, objectives), reverse=True)
+            del self.leaders[BEST_SHOWN:]
+
     def _status(self) -> str:
         failed = sum(not trial.ok for trial in self.trials)
         cached = sum(trial.repeats for trial in self.trials)
         budget = f" of {self.spec.budget.trials}" if self.spec.budget.trials else ""
         best = f"best {metric(self.metric, self.best.metrics[self.metric])}" if self.best else "no result yet"
+        best += f", front of {len(self.leaders)}" if len(self.spec.objectives) > 1 else ""
         left = self._seconds_left()
         until = f"{duration(left)} left" if left is not None else "starting"
         return f"{len(self.trials)}{budget} evaluated, {cached} cached, {failed} failed, {best}, {until}"
@@ -129,21 +154,12 @@ class SearchView(View):
         return max(0.0, min(limits)) if limits else None
 
     def render(self) -> RenderableType:
-        table = Table(
-            title=f"{self.spec.name}, seed {self.spec.seed}",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-            expand=True,
-        )
-        for name in ("trial", self.metric, "params"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("genotype", no_wrap=True, ratio=1)  # what is left of the line, cut off where it ends
-        done = [trial for trial in self.trials if trial.has(self.spec.objectives)]
-        done.sort(key=lambda trial: scores(trial.metrics, self.spec.objectives), reverse=True)
-        for trial in done[:BEST_SHOWN]:
-            value = metric(self.metric, trial.metrics[self.metric])
-            table.add_row(str(trial.trial), value, count(trial.metrics.get("params", 0)), Text(str(trial.genotype)))
+        title, shown = f"{self.spec.name}, seed {self.spec.seed}", self.leaders[:FRONT_SHOWN]
+        if len(self.spec.objectives) > 1:
+            rest = f", the first {len(shown)}" if len(shown) < len(self.leaders) else ""
+            title += f": a front of {len(self.leaders)}{rest}"
+        rows = [(trial.trial, trial.metrics, str(trial.genotype)) for trial in shown]
+        table = trials_table(self.spec.objectives, rows, title)
         return Group(table, Text(self._status()), Text(f"into {self.run}; Ctrl-C stops, the same command goes on"))
 
 
@@ -202,13 +218,20 @@ def search_table(document: dict[str, Any]) -> RenderableType:
         rows["random"] = (
             f"mean {metric(name, drawn['mean'])}, best {metric(name, drawn['best'])} (n={drawn['n']}; {scope})"
         )
+    chosen: list[RenderableType] = [Text(f"next: nanonas train {quoted(run)}")]
+    if len(spec.objectives) > 1:
+        reports = [entry.get("report", {}) for entry in document["front"]]
+        members = [
+            (entry["trial"], {**report, **entry["metrics"]}, entry["genotype"])
+            for entry, report in zip(document["front"], reports, strict=True)
+        ]
+        title = f"front: {len(members)} trials, none of which beats another in everything"
+        other = quoted(members[-1][2])
+        chosen = ["", trials_table([*spec.objectives, *reports[0]], members, title), "", *chosen]
+        chosen.append(Text(f"or another of the front: nanonas train {quoted(run)} --genotype {other}"))
+        chosen.append(Text(f"genotypes in full: {run}/search.json"))
     return Group(
-        facts(rows),
-        "",
-        Text(space.describe(space.parse(best["genotype"]))),
-        "",
-        Text(best["genotype"]),
-        Text(f"next: nanonas train {quoted(run)}"),
+        facts(rows), "", Text(space.describe(space.parse(best["genotype"]))), "", Text(best["genotype"]), *chosen
     )
 
 

@@ -24,6 +24,11 @@ def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:
     return max(done, key=lambda trial: (scores(trial.metrics, spec.objectives), -trial.trial), default=None)
 
 
+def front_of(trials: Sequence[Trial], spec: Spec) -> list[Trial]:
+    """Those at the highest fidelity that no other dominates, the best by the first objective first."""
+    return front(_at_highest_fidelity(trials, spec), spec.objectives)
+
+
 def _at_highest_fidelity(trials: Sequence[Trial], spec: Spec) -> list[Trial]:
     scored = [trial for trial in trials if trial.has(spec.objectives)]
     highest = max((_cost(trial.fidelity) for trial in scored), default=0.0)
@@ -72,7 +77,7 @@ def summary(
         seed=spec.seed,
         spec=spec.model_dump(mode="json"),
         best=_entry(best, {**report(best.genotype), **timed(best)}) if best else None,
-        front=[_entry(trial, timed(trial)) for trial in front(_at_highest_fidelity(trials, spec), spec.objectives)],
+        front=[_entry(trial, timed(trial)) for trial in front_of(trials, spec)],
         trials=len(trials),
         evaluated=len(trials) - failed,
         cached=cached,

@@ -30,7 +30,7 @@ class Estimate:
         std: of the sample (n − 1); None when n is 1.
         interval: of the mean, by Student's t; None when n is 1. That of an accuracy may reach beyond 1.
         bootstrap: of the mean too, from resampled values (BCa, Efron 1987); None without spread. It assumes no
-            distribution, and is too narrow for few values (benchmarks/statistics.py measures by how much), so that
+            distribution, and is too narrow for few values (benchmarks/significance.py measures by how much), so that
             tables and verdicts have `interval`.
     """
 

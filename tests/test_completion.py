@@ -10,6 +10,7 @@ import run_folders
 
 from nanonas import completion
 from nanonas.data import DATASETS
+from nanonas.exporters import EXPORTERS
 from nanonas.spec import SECTIONS, preset_names
 from nanonas.strategies import STRATEGIES
 
@@ -35,6 +36,11 @@ def asked(shell: str, *words: str, folder: Path) -> list[str]:
 def test_presets_are_completed() -> None:
     assert completion.presets("") == preset_names()
     assert completion.presets("digits-e") == ["digits-evo"]
+
+
+def test_formats_are_completed() -> None:
+    assert completion.formats("") == list(EXPORTERS)
+    assert completion.formats("on") == ["onnx"]
 
 
 def test_run_directories_are_completed_from_one_folder_further_down(
