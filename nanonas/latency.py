@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, NamedTuple
@@ -10,7 +9,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import runtime
-from .environment import cpu
+from .environment import cpu, version
 from .errors import RunError
 from .program import Program, Shape
 from .run_directory import document, read_json, write_json
@@ -28,7 +27,7 @@ class _File(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     cpu: str
-    onnxruntime: str
+    onnxruntime: str | None
     operators: dict[str, Milliseconds] = {}
     networks: dict[str, Milliseconds] = {}
 
@@ -44,8 +43,8 @@ class Latency:
     """Milliseconds of a folded program, one image on one thread: the sum of what its operators take.
 
     An operator is timed once, in the first network that has it, where caches and layouts are as they will be. From then
-    on the table has it, in the file before anyone learns of it: so a search goes on with the numbers it began with, and
-    neither its neighbours nor noise make one of two equal networks the faster one.
+    on the table has it, in the file before anyone learns of it: so neither noise nor what else the machine does chooses
+    between two networks, and a search that is resumed goes on with the same numbers.
 
     Args:
         path: the file; None, or before `keep`: nothing is written.
@@ -67,7 +66,7 @@ class Latency:
         self._kept = True
         there = (self._table.cpu, self._table.onnxruntime)
         if there != self._here:
-            told, here = (", onnxruntime ".join(machine) for machine in (there, self._here))
+            told, here = (f"{processor}, onnxruntime {runs}" for processor, runs in (there, self._here))
             self._say(f"warning: {self._path} tells of {told}; this is {here}: what is timed now does not compare")
         self._write()
 
@@ -115,24 +114,19 @@ class Latency:
 
 def operators(program: Program) -> list[Operator]:
     """A folded program as what onnxruntime makes of it, in order."""
-    names: list[str] = []
-    values: list[tuple[int, ...]] = []
-    place: dict[int, int] = {}  # of the operator that ends with a value
+    found: list[tuple[str, tuple[int, ...]]] = []
+    place: dict[int, int] = {}  # of the operator that computes a value
     for value, node in enumerate(program.nodes[1:], 1):
         before = [place[i] for i in node.inputs if i in place and program.users[i] == 1]
-        joined = next((i for i in before if f"{names[i]}+{node.op}" in FUSED), None)
+        joined = next((i for i in before if f"{found[i][0]}+{node.op}" in FUSED), None)
         if joined is None:
-            joined = len(names)
-            names.append(node.op)
-            values.append((value,))
+            place[value] = len(found)
+            found.append((node.op, (value,)))
         else:
-            names[joined] += f"+{node.op}"
-            values[joined] += (value,)
-        place[value] = joined
-    return [
-        Operator(_text(program, name, first), (first, *more))
-        for name, (first, *more) in zip(names, values, strict=True)
-    ]
+            name, values = found[joined]
+            place[value] = joined
+            found[joined] = f"{name}+{node.op}", (*values, value)
+    return [Operator(_text(program, name, values[0]), values) for name, values in found]
 
 
 def _text(program: Program, name: str, value: int) -> str:
