@@ -27,6 +27,7 @@ from common import Record
 from nanonas import load_spec
 from nanonas.environment import cores, environment
 from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.latency import Latency
 from nanonas.problem import Problem
 from nanonas.ranking import kendall
 from nanonas.space import SearchSpace
@@ -48,7 +49,7 @@ def opened(sets: tuple[str, ...]) -> tuple[Spec, SearchSpace, Evaluator]:
 def drawn(sets: tuple[str, ...], count: int) -> list[str]:
     """Feasible, and different networks."""
     spec, space, evaluator = opened(sets)
-    problem = Problem.of(spec, space, evaluator)
+    problem = Problem.of(spec, space, evaluator, Latency())
     rng = random.Random("fidelity")
     found: dict[str, str] = {}
     while len(found) < count:

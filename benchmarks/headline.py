@@ -18,6 +18,7 @@ from whole_runs import measure, table
 
 from nanonas import load_spec
 from nanonas.evaluators import EVALUATORS
+from nanonas.latency import Latency
 from nanonas.problem import Problem
 from nanonas.spaces import SPACES
 
@@ -33,7 +34,7 @@ def sampled(seed: int, sets: list[str]) -> str:
     spec = load_spec(PRESET, sets)
     space = SPACES[spec.space.name](spec.space)
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, lambda text: None)
-    problem = Problem.of(spec, space, evaluator)
+    problem = Problem.of(spec, space, evaluator, Latency())
     rng = random.Random(f"sample/{seed}")
     return str(next(g for g in iter(lambda: space.sample(rng), None) if problem.is_feasible(g)))
 

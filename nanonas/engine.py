@@ -15,6 +15,7 @@ from .executors import EXECUTORS, Executor, Job, Outcome, Pending
 from .failures import Failures
 from .genotype import Genotype
 from .journal import Journal
+from .latency import Latency
 from .problem import Problem
 from .results import summary
 from .run_directory import Log, begin, check_target, default_run, locked, write_json
@@ -54,11 +55,13 @@ def search(
     check_target(run)
     evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, log.say, run)
     space: SearchSpace = SPACES[spec.space.name](spec.space)
-    problem = Problem.of(spec, space, evaluator)
+    latency = Latency(run / "latency.json", log.say)
+    problem = Problem.of(spec, space, evaluator, latency)
     problem.check(spec.space.name)
     run.mkdir(parents=True, exist_ok=True)
     with locked(run):
         begin(run, spec, evaluator.source, log.say)
+        latency.keep()
         journal = Journal(run / "trials.jsonl")
         log.note(f"search starts at trial {len(journal.lines)}")
         strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, problem)
@@ -75,7 +78,8 @@ def search(
                 yield trial
             if loop.stopped:
                 log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
-        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, problem, evaluator.report))
+        found = summary(run, spec, loop.trials, loop.repeats, problem, evaluator.report, latency.measured)
+        write_json(run / "search.json", found)
         log.note(f"search ends after {len(loop.trials)} trials")
     if loop.failures.verdict:
         raise RunError(

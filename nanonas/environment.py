@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ def environment(threads: int) -> dict[str, Any]:
         threads: of each process that trains.
     """
     return {
-        "nanonas": _version("nanonas"),
+        "nanonas": version("nanonas"),
         "commit": _commit(),
         "python": platform.python_version(),
-        "torch": _version("torch"),
-        "numpy": _version("numpy"),
+        "torch": version("torch"),
+        "numpy": version("numpy"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": cores(),
         "threads": threads,
         "gpu": _gpus(),
@@ -33,10 +33,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """None: it is not installed."""
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 
@@ -66,7 +67,8 @@ def _gpus() -> list[str]:
     return found
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -10,6 +10,7 @@ from .environment import cores
 from .errors import EvaluationError, SpecError
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS
+from .latency import Latency
 from .problem import Problem
 from .run_directory import SCHEMA_VERSION
 from .spaces import SPACES
@@ -29,7 +30,7 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
     """
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, say)
     space = SPACES[spec.space.name](spec.space)
-    problem = Problem.of(spec, space, evaluator)
+    problem = Problem.of(spec, space, evaluator, Latency())
     problem.check(spec.space.name)
     rng = random.Random(f"{spec.seed}/plan")
     drawn = [space.sample(rng) for _ in range(SAMPLES)]

@@ -1,15 +1,15 @@
 """Problem: what a search is to solve, as a strategy may know it; and which architectures are worth a training."""
 
 import random
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from .errors import SpecError
 from .genotype import Genotype
 from .pareto import Objectives
-from .program import MEASURES
+from .program import MEASURES, Program
 from .space import SearchSpace, Task
 from .trial import Fidelity
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from .evaluators import Evaluator
     from .spec import Spec
 
+LATENCY = "latency_ms"
+"""Of one image on one thread of this machine: predicted, since a measurement would steer a search by its noise."""
+
 
 def measures(space: type[SearchSpace]) -> tuple[str, ...]:
     """What is known of a genotype before any training: a constraint names one of these, an objective may."""
-    return (*space.measures, *MEASURES)
+    return (*space.measures, *MEASURES, LATENCY)
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Problem:
         constraints: upper bounds on measures, checked before anything is evaluated.
         fidelity: that of a full evaluation; a proposal may lower it.
         connected: whether a network that cannot see its input is out of the question; a table can tell of those too.
+        of_program: the measures that are taken from a folded program.
     """
 
     space: SearchSpace
@@ -39,19 +43,33 @@ class Problem:
     constraints: Mapping[str, float]
     fidelity: Fidelity
     connected: bool = True
+    of_program: Mapping[str, Callable[[Program], float]] = field(default_factory=lambda: MEASURES)
 
     @classmethod
-    def of(cls, spec: "Spec", space: SearchSpace, evaluator: "Evaluator") -> "Problem":
-        connected = not evaluator.scores_disconnected
-        return cls(space, evaluator.task, spec.objectives, spec.constraints, evaluator.fidelity, connected)
+    def of(
+        cls, spec: "Spec", space: SearchSpace, evaluator: "Evaluator", latency: Callable[[Program], float]
+    ) -> "Problem":
+        return cls(
+            space,
+            evaluator.task,
+            spec.objectives,
+            spec.constraints,
+            evaluator.fidelity,
+            not evaluator.scores_disconnected,
+            {**MEASURES, LATENCY: latency},
+        )
+
+    def program(self, genotype: Genotype) -> Program:
+        """As it is exported."""
+        return self.space.program(genotype, self.task).folded()
 
     def measure(self, genotype: Genotype, names: Collection[str] = ()) -> Mapping[str, float]:
         """The space's own measures, which cost next to nothing, and those that are named."""
         found = dict(self.space.measure(genotype, self.task))
         more = [name for name in names if name not in found]
         if more:
-            program = self.space.program(genotype, self.task).folded()
-            found |= {name: MEASURES[name](program) for name in more}
+            program = self.program(genotype)
+            found |= {name: self.of_program[name](program) for name in more}
         return found
 
     def completed(self, genotype: Genotype, metrics: Mapping[str, float]) -> Mapping[str, float]:
@@ -71,8 +89,8 @@ class Problem:
         """What is cheap to check is checked first."""
         if self.connected and not self.space.is_connected(genotype):
             return False
-        own = [name for name in self.constraints if name in self.space.measures]
-        return self._meets(genotype, own) and self._meets(genotype, self.constraints.keys() - own)
+        cheap_first = (self.space.measures, tuple(MEASURES), (LATENCY,))
+        return all(self._meets(genotype, [name for name in self.constraints if name in named]) for named in cheap_first)
 
     def _meets(self, genotype: Genotype, names: Collection[str]) -> bool:
         measured = self.measure(genotype, names) if names else {}
@@ -93,9 +111,13 @@ class Problem:
             if cost(smallest) > bound:
                 found = "" if measure in self.space.measures else "found "  # no sum over choices: perhaps not the least
                 raise SpecError(
-                    f"no architecture of {name} has at most {bound:,.0f} {measure}; the smallest {found}has "
-                    f"{cost(smallest):,.0f} ({smallest}): set constraints.{measure} to at least that"
+                    f"no architecture of {name} has at most {_number(bound)} {measure}; the smallest {found}has "
+                    f"{_number(cost(smallest))} ({smallest}): set constraints.{measure} to at least that"
                 )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.6g}"
 
 
 def check_connected(genotype: Genotype, space: SearchSpace) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -11,13 +12,11 @@ MIN_RUNS, MAX_RUNS, SECONDS = 10, 200, 1.0
 
 def latency_ms(
     run: Callable[[np.ndarray], object],
-    input_size: tuple[int, int, int],
+    input_size: tuple[int, ...],
     batches: tuple[int, ...] = BATCHES,
     pixels: bool = False,
 ) -> Mapping[str, Mapping[str, float]]:
-    """Milliseconds a batch: {"batch_1": {"median", "p95", "runs"}, …}, on random images, after three warm-up runs.
-
-    A batch runs until a second has passed, but at least 10 and at most 200 times. The caller sets the threads.
+    """Milliseconds a batch: {"batch_1": {"median", "p95", "runs"}, …}, on random images. The caller sets the threads.
 
     Args:
         input_size: C, H, W.
@@ -30,13 +29,19 @@ def latency_ms(
         images: np.ndarray = rng.standard_normal((batch, channels, height, width), dtype=np.float32)
         if pixels:
             images = rng.integers(0, 256, (batch, height, width, channels), dtype=np.uint8)
-        for _ in range(3):
-            run(images)
-        times: list[float] = []
-        while len(times) < MIN_RUNS or (sum(times) < SECONDS and len(times) < MAX_RUNS):
-            start = time.perf_counter()
-            run(images)
-            times.append(time.perf_counter() - start)
+        times = run_seconds(partial(run, images))
         median, p95 = (round(float(q) * 1000, 4) for q in np.percentile(times, [50, 95]))
         result[f"batch_{batch}"] = {"median": median, "p95": p95, "runs": len(times)}
     return result
+
+
+def run_seconds(run: Callable[[], object], limit: float = SECONDS) -> list[float]:
+    """Of each run, after three warm-up runs: until `limit` seconds have passed, but 10 runs at least, 200 at most."""
+    for _ in range(3):
+        run()
+    times: list[float] = []
+    while len(times) < MIN_RUNS or (sum(times) < limit and len(times) < MAX_RUNS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return times

@@ -220,10 +220,14 @@ def search_table(document: dict[str, Any]) -> RenderableType:
         )
     chosen: list[RenderableType] = [Text(f"next: nanonas train {quoted(run)}")]
     if len(spec.objectives) > 1:
-        members = [(entry["trial"], entry["metrics"], entry["genotype"]) for entry in document["front"]]
+        reports = [entry.get("report", {}) for entry in document["front"]]
+        members = [
+            (entry["trial"], {**report, **entry["metrics"]}, entry["genotype"])
+            for entry, report in zip(document["front"], reports, strict=True)
+        ]
         title = f"front: {len(members)} trials, none of which beats another in everything"
         other = quoted(members[-1][2])
-        chosen = ["", trials_table(spec.objectives, members, title), "", *chosen]
+        chosen = ["", trials_table([*spec.objectives, *reports[0]], members, title), "", *chosen]
         chosen.append(Text(f"or another of the front: nanonas train {quoted(run)} --genotype {other}"))
         chosen.append(Text(f"genotypes in full: {run}/search.json"))
     return Group(

@@ -8,7 +8,8 @@ from typing import Any
 from .genotype import Genotype
 from .journal import Journal
 from .pareto import front, scores
-from .problem import Problem
+from .problem import LATENCY, Problem
+from .program import Program
 from .ranking import aggregate, kendall
 from .run_directory import document, read_json
 from .space import SearchSpace
@@ -53,10 +54,21 @@ def summary(
     cached: int,
     problem: Problem,
     report: Callable[[Genotype], Mapping[str, float]],
+    measured_ms: Callable[[Program], float],
 ) -> dict[str, Any]:
-    """The content of search.json; `report` is what the evaluator adds to the best, for readers."""
+    """The content of search.json.
+
+    Args:
+        report: what the evaluator adds to the best, for readers.
+        measured_ms: latency of the best and of the front, for readers too, where the search looked at a predicted one.
+    """
+
+    def timed(trial: Trial) -> Mapping[str, float]:
+        if LATENCY not in {**spec.objectives, **spec.constraints}:
+            return {}
+        return {f"measured_{LATENCY}": measured_ms(problem.program(trial.genotype))}
+
     best = best_trial(trials, spec)
-    more = dict(report(best.genotype)) if best else {}
     failed = sum(not trial.ok for trial in trials)
     return document(
         "search",
@@ -64,8 +76,8 @@ def summary(
         name=spec.name,
         seed=spec.seed,
         spec=spec.model_dump(mode="json"),
-        best=_entry(best) | ({"report": more} if more else {}) if best else None,
-        front=[_entry(trial) for trial in front_of(trials, spec)],
+        best=_entry(best, {**report(best.genotype), **timed(best)}) if best else None,
+        front=[_entry(trial, timed(trial)) for trial in front_of(trials, spec)],
         trials=len(trials),
         evaluated=len(trials) - failed,
         cached=cached,
@@ -78,8 +90,9 @@ def summary(
     )
 
 
-def _entry(trial: Trial) -> dict[str, Any]:
-    return {"trial": trial.trial, "genotype": str(trial.genotype), "metrics": dict(trial.metrics)}
+def _entry(trial: Trial, report: Mapping[str, float]) -> dict[str, Any]:
+    entry = {"trial": trial.trial, "genotype": str(trial.genotype), "metrics": dict(trial.metrics)}
+    return entry | ({"report": dict(report)} if report else {})
 
 
 def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:

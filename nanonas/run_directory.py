@@ -18,7 +18,7 @@ Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""
 SCHEMA_VERSION = 1
 MAX_DOCUMENT = 64_000_000  # bytes of a JSON file
-BEGINNINGS = ("environment.json",)  # what a run killed in its first moment may have
+BEGINNINGS = ("environment.json", "latency.json")  # of a run killed in its first moment; or the table of another run
 
 
 def default_run(spec: Spec) -> Path:

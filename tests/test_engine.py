@@ -12,10 +12,12 @@ import pytest
 from fakes import Fake
 from test_strategies import make_spec, outcomes, override_spec
 
+from nanonas import runtime
 from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
 from nanonas.evaluators import EVALUATORS
 from nanonas.failures import Failures
+from nanonas.latency import Latency
 from nanonas.problem import Problem, measures
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
@@ -30,7 +32,7 @@ def run_all(spec: Any, run: Path) -> list[Any]:
 
 def problem_of(spec: Spec) -> Problem:
     space = SPACES[spec.space.name](spec.space)
-    return Problem.of(spec, space, EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print))
+    return Problem.of(spec, space, EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print), Latency())
 
 
 def test_a_run_directory_is_complete(tmp_path: Path) -> None:
@@ -164,7 +166,11 @@ def test_an_impossible_constraint_names_the_smallest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("space", list(SPACES))
-def test_every_measure_can_be_bounded_and_minimized(space: str, tmp_path: Path) -> None:
+def test_every_measure_can_be_bounded_and_minimized(
+    space: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "kernels_ms", lambda program: [0.01 for _ in program.nodes])
+    monkeypatch.setattr(runtime, "measured_ms", lambda program: 1.0)
     names = measures(SPACES[space])
     free = make_spec("random", space={"name": space})
     drawn = list(search(free, tmp_path / "free"))
@@ -194,7 +200,7 @@ def test_a_barely_possible_constraint_is_accepted() -> None:
     task = EVALUATORS["fake"].task
     least = space.measure(space.smallest(lambda g: space.measure(g, task)["params"]), task)["params"]
     spec = make_spec("random", constraints={"params": least})
-    Problem.of(spec, space, EVALUATORS["fake"](spec.evaluator, spec, print)).check("nano")
+    Problem.of(spec, space, EVALUATORS["fake"](spec.evaluator, spec, print), Latency()).check("nano")
 
 
 @pytest.mark.parametrize(

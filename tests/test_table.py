@@ -57,6 +57,14 @@ def test_only_the_named_columns_need_to_be_there(tmp_path: Path) -> None:
     assert len(trials) == 20
 
 
+def test_a_column_may_be_a_latency_that_others_measured(tmp_path: Path) -> None:
+    path = write(tmp_path / "cells.csv", columns="cell,latency_ms,val_accuracy_12")
+    spec = make_spec(path, "evaluator.metric=latency_ms", "evaluator.report=[]", "objectives={speed: maximize}")
+    for trial in search(spec, tmp_path / "run"):
+        assert trial.metrics["speed"] == score(str(trial.genotype))
+        assert "latency_ms" not in trial.metrics
+
+
 def some_cells(count: int) -> list[Any]:
     return [SPACE.genotype(values) for values in itertools.islice(itertools.product(PUBLISHED, repeat=6), count)]
 

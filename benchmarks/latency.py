@@ -1,0 +1,130 @@
+"""How well latency_ms predicts: random networks of a space, predicted against measured.
+
+python benchmarks/latency.py [--networks 50] [--space mobile nano] [--seed 0] [--no-record]
+
+Every network is exported to ONNX and measured as `nanonas eval` measures: one image of 32×32, one thread, the median.
+The prediction comes from a table as a search makes it, but none of the measured networks is in it: an operator that the
+table lacks is timed in a mutant of the network, three choices away. A row of benchmarks/results/latency.json holds the
+rank correlation and the relative errors.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import Record
+from exports import TASK, drawn, network_of, noise
+from scipy.stats import spearmanr
+
+from nanonas.environment import environment
+from nanonas.exporters import EXPORTERS
+from nanonas.genotype import Genotype
+from nanonas.latency import Latency, operators
+from nanonas.profile import latency_ms
+from nanonas.program import Program
+from nanonas.space import SearchSpace
+from nanonas.spaces import SPACES
+from nanonas.training import threads
+
+MUTATIONS = 3
+ATTEMPTS = 100  # mutants of a network, before it may teach the table itself
+
+
+def measured(space: SearchSpace, genotype: Genotype, seed: int) -> float:
+    """Milliseconds of the exported file."""
+    with tempfile.TemporaryDirectory() as folder, threads(1):
+        path = Path(folder) / "model.onnx"
+        EXPORTERS["onnx"].write(network_of(space, genotype, seed), noise(2), path, {})
+        size = (TASK.channels, TASK.height, TASK.width)
+        return latency_ms(EXPORTERS["onnx"].read(path).run, size, batches=(1,))["batch_1"]["median"]
+
+
+class Table:
+    """A Latency, and which operators it has timed."""
+
+    def __init__(self) -> None:
+        self.latency = Latency()
+        self.known: set[str] = set()
+        self.networks = 0
+
+    def lacks(self, program: Program) -> set[str]:
+        return {operator.text for operator in operators(program)} - self.known
+
+    def learn(self, program: Program) -> None:
+        self.latency(program)
+        self.networks += 1
+        self.known |= {operator.text for operator in operators(program)}
+
+    def teach(self, space: SearchSpace, genotype: Genotype, rng: random.Random) -> bool:
+        """From mutants of a network, all that its prediction needs; whether that was possible."""
+        program = space.program(genotype, TASK).folded()
+        for _ in range(ATTEMPTS):
+            if not self.lacks(program):
+                return True
+            mutant = genotype
+            for _ in range(MUTATIONS):
+                mutant = space.mutate(mutant, rng)
+            other = space.program(mutant, TASK).folded()
+            new = self.lacks(program) & self.lacks(other)
+            if new and space.is_connected(mutant) and space.canonical(mutant) != space.canonical(genotype):
+                self.learn(other)
+        return not self.lacks(program)
+
+
+def measure(name: str, count: int, seed: int) -> dict[str, Any]:
+    start = time.monotonic()
+    space = SPACES[name](SPACES[name].Config.model_validate({}))
+    table, rng, rows = Table(), random.Random(seed), []
+    for number, genotype in enumerate(drawn(space, count, seed)):
+        foreign = table.teach(space, genotype, rng)
+        predicted = table.latency(space.program(genotype, TASK).folded())
+        rows.append((predicted, measured(space, genotype, seed + number), foreign))
+        print(f"{name} {number + 1} of {count}: {rows[-1][0]:.3f} ms predicted, {rows[-1][1]:.3f} measured", flush=True)
+    errors = [abs(predicted / found - 1) for predicted, found, _ in rows]
+    return {
+        "space": name,
+        "networks": count,
+        "seed": seed,
+        "spearman": round(float(spearmanr([row[0] for row in rows], [row[1] for row in rows]).statistic), 4),
+        "median_error": round(statistics.median(errors), 4),
+        "error_90": round(float(np.quantile(errors, 0.9)), 4),
+        "median_ratio": round(statistics.median(predicted / found for predicted, found, _ in rows), 4),
+        "measured_ms": [min(row[1] for row in rows), max(row[1] for row in rows)],
+        "taught_by_themselves": sum(not foreign for _, _, foreign in rows),
+        "operators": len(table.known),
+        "timed_networks": table.networks,
+        "seconds": round(time.monotonic() - start),
+        "environment": environment(1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=int, default=50)
+    parser.add_argument("--space", nargs="+", default=["mobile", "nano"], choices=list(SPACES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-record", action="store_true", help="measure anew, print, and keep nothing")
+    arguments = parser.parse_args()
+    record, rows = Record("latency"), []
+    for name in arguments.space:
+        asked = {"space": name, "networks": arguments.networks, "seed": arguments.seed}
+        if arguments.no_record:
+            rows.append(measure(name, arguments.networks, arguments.seed))
+        elif not record.has(**asked):
+            record.append(measure(name, arguments.networks, arguments.seed))
+    for row in rows or record.rows():
+        low, high = row["measured_ms"]
+        print(
+            f"{row['space']}: {row['networks']} networks (seed {row['seed']}) of {low:.2f} to {high:.2f} ms: Spearman "
+            f"{row['spearman']:.3f}, error {100 * row['median_error']:.1f} % (median), {100 * row['error_90']:.1f} % "
+            f"(90 % quantile); {row['operators']} operators timed in {row['timed_networks']} other networks"
+        )
+
+
+if __name__ == "__main__":
+    main()
