@@ -38,11 +38,12 @@ def select_device(name: str) -> torch.device:
 def computes_in_bfloat16(device: torch.device, precision: str, pixels: int) -> bool:
     """What `precision` means on a device, for images of so many pixels.
 
-    On a CPU without AMX tiles bfloat16 is emulated, and many times slower; with them it is faster than float32,
-    but slower on images so small that casting takes longer than computing.
+    On a CPU without instructions for it (AMX tiles, or AVX-512 BF16) bfloat16 is emulated, and many times slower; with
+    them it is faster than float32, but slower on images so small that casting takes longer than computing.
     """
-    tiles = device.type == "cpu" and torch.cpu._is_amx_tile_supported() and pixels >= FEW_PIXELS
-    return precision == "bfloat16" or (precision == "auto" and (device.type == "cuda" or tiles))
+    instructions = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    pays = device.type == "cuda" or (device.type == "cpu" and instructions and pixels >= FEW_PIXELS)
+    return precision == "bfloat16" or (precision == "auto" and pays)
 
 
 @cache

@@ -170,8 +170,8 @@ def test_muon_takes_the_filters_that_see_several_channels() -> None:
 
 
 def test_precision_is_that_of_the_machine_unless_it_is_told() -> None:
-    tiles = torch.cpu._is_amx_tile_supported()
-    assert computes_in_bfloat16(CPU, "auto", 32 * 32) == tiles
+    instructions = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    assert computes_in_bfloat16(CPU, "auto", 32 * 32) == instructions
     assert not computes_in_bfloat16(CPU, "auto", 8 * 8)
     assert computes_in_bfloat16(CPU, "bfloat16", 8 * 8)
     assert not computes_in_bfloat16(CPU, "float32", 32 * 32)
