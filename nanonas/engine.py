@@ -73,13 +73,11 @@ def search(
             loop = _Loop(spec, problem, strategy, executor, journal)
             for trial in loop:
                 if not trial.replayed:
-                    told = dict(trial.metrics) if trial.ok else trial.reason
-                    log.note(f"trial {trial.trial} {trial.status}: {told}")
+                    log.note(f"trial {trial.trial} {trial.status}: {trial.reason or dict(trial.metrics)}")
                 yield trial
             if loop.stopped:
                 log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
-        found = summary(run, spec, loop.trials, loop.repeats, problem, evaluator.report, latency.measured)
-        write_json(run / "search.json", found)
+        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, problem, evaluator, latency))
         log.note(f"search ends after {len(loop.trials)} trials")
     if loop.failures.verdict:
         raise RunError(

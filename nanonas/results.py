@@ -1,15 +1,15 @@
 """What a search found: its best, its front, search.json."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .genotype import Genotype
+from .evaluators import Evaluator
 from .journal import Journal
+from .latency import Latency
 from .pareto import front, scores
 from .problem import LATENCY, Problem
-from .program import Program
 from .ranking import aggregate, kendall
 from .run_directory import document, read_json
 from .space import SearchSpace
@@ -53,20 +53,20 @@ def summary(
     trials: Sequence[Trial],
     cached: int,
     problem: Problem,
-    report: Callable[[Genotype], Mapping[str, float]],
-    measured_ms: Callable[[Program], float],
+    evaluator: Evaluator,
+    latency: Latency,
 ) -> dict[str, Any]:
     """The content of search.json.
 
     Args:
-        report: what the evaluator adds to the best, for readers.
-        measured_ms: latency of the best and of the front, for readers too, where the search looked at a predicted one.
+        evaluator: adds its report to the best, for readers.
+        latency: measures the best and the front, for readers too, where the search looked at predictions.
     """
 
     def timed(trial: Trial) -> Mapping[str, float]:
         if LATENCY not in {**spec.objectives, **spec.constraints}:
             return {}
-        return {f"measured_{LATENCY}": measured_ms(problem.program(trial.genotype))}
+        return {f"measured_{LATENCY}": latency.measured(problem.program(trial.genotype))}
 
     best = best_trial(trials, spec)
     failed = sum(not trial.ok for trial in trials)
@@ -76,7 +76,7 @@ def summary(
         name=spec.name,
         seed=spec.seed,
         spec=spec.model_dump(mode="json"),
-        best=_entry(best, {**report(best.genotype), **timed(best)}) if best else None,
+        best=_entry(best, {**evaluator.report(best.genotype), **timed(best)}) if best else None,
         front=[_entry(trial, timed(trial)) for trial in front_of(trials, spec)],
         trials=len(trials),
         evaluated=len(trials) - failed,

@@ -8,7 +8,7 @@ from functools import cache, partial
 from math import prod
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,7 +104,8 @@ def onnx_model(program: Program) -> bytes:
     rng = np.random.default_rng(0)
     nodes, tensors = [], []
     for value, node in enumerate(program.nodes[1:], 1):
-        op, attributes = node.op, ATTRIBUTES.get(node.op, {}) | dict(node.attributes)
+        op = node.op
+        attributes: dict[str, Any] = {**ATTRIBUTES.get(op, {}), **dict(node.attributes)}
         constants = [_weights(shape, rng) for shape in node.weights]
         if op in AXES:
             constants = [np.array(AXES[op])]
@@ -127,4 +128,4 @@ def _weights(shape: Shape, rng: np.random.Generator) -> np.ndarray:
     """Such that values stay of the order of 1: tiny or infinite ones would take other times."""
     if len(shape) == 1:
         return np.ones(shape, np.float32)
-    return (rng.standard_normal(shape) / prod(shape[1:]) ** 0.5).astype(np.float32)
+    return np.asarray(rng.standard_normal(shape) / prod(shape[1:]) ** 0.5, np.float32)

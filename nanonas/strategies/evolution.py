@@ -48,8 +48,7 @@ class RegularizedEvolution(Strategy):
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal:
         if trial < self.config.population_size or not self.population:
             return Proposal(self.space.sample(rng))
-        config = self.config
-        return self.offspring(lambda: self._select(rng), config.crossover_probability, rng, config.mutations)
+        return self.offspring(lambda: self._select(rng), self.config.crossover_probability, rng, self.config.mutations)
 
     def tell(self, trial: Trial) -> None:
         if trial.ok:
