@@ -126,6 +126,12 @@ def test_int8_is_smaller_and_still_right(name: str, run: Path) -> None:
     assert accuracy == small["test_accuracy"] > large["test_accuracy"] - 0.05
 
 
+def test_an_onnx_file_tells_nothing_of_the_machine_that_wrote_it(exported_run: Path) -> None:
+    files = [path.read_bytes() for path in (exported_run / "exports").glob("*.onnx")]
+    assert len(files) >= 2
+    assert not any(word in content for content in files for word in (b"site-packages", b"stack_trace", b"network.py"))
+
+
 def test_int8_lies_beside_its_float32_file_and_is_onnx_where_no_format_has_it() -> None:
     def files(*formats: str) -> list[str]:
         return [target.file_name for target in targets_of(formats, int8=True, with_preprocessing=False)]

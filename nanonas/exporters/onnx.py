@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import EXPORTERS, Exporter, Interface, ModelFile, quiet
 
@@ -123,11 +123,14 @@ console.log(card.classes[probabilities.data.indexOf(Math.max(...probabilities.da
         return ModelFile(run, session.get_modelmeta().custom_metadata_map)
 
 
-def _set_metadata(model: "object", metadata: Mapping[str, str]) -> None:
-    """Replaces the metadata properties of an onnx.ModelProto."""
-    del model.metadata_props[:]  # type: ignore[attr-defined]
+def _set_metadata(model: Any, metadata: Mapping[str, str]) -> None:
+    """Replaces the metadata properties of an onnx.ModelProto. Those that the exporter gave to its parts are removed:
+    stack traces, with the paths of this machine, more than a kilobyte a node."""
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        del part.metadata_props[:]
+    del model.metadata_props[:]
     for key, value in metadata.items():
-        model.metadata_props.add(key=key, value=value)  # type: ignore[attr-defined]
+        model.metadata_props.add(key=key, value=value)
 
 
 EXPORTERS.add("onnx", Onnx())
