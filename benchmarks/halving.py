@@ -92,7 +92,6 @@ SETTINGS = {
         (*FASHION, "evaluator.data_fraction=0.1", "budget={minutes: 3}", "train={epochs: 2}"),
         factor=4,
     ),
-    # networks that differ in width, and so in accuracy; a first rung of some 140 steps
     # by calculation: where three full evaluations are paid for, the best of 36 cheap ones should be a standard
     # deviation better than the best of three, if the first epoch ranks about as the thirty-sixth
     "fashion_mnist_three": Setting(
@@ -109,6 +108,7 @@ SETTINGS = {
         factor=6,
         seconds=180,
     ),
+    # networks that differ in width, and so in accuracy; a first rung of some 140 steps
     "fashion_mnist_wide": Setting(
         "cifar10-evo",
         (

@@ -12,7 +12,7 @@ MIN_RUNS, MAX_RUNS, SECONDS = 10, 200, 1.0
 
 def latency_ms(
     run: Callable[[np.ndarray], object],
-    input_size: tuple[int, ...],
+    input_size: tuple[int, int, int],
     batches: tuple[int, ...] = BATCHES,
     pixels: bool = False,
 ) -> Mapping[str, Mapping[str, float]]:
