@@ -1,13 +1,15 @@
 """What the benchmarks share: a record of rows, and a clock on strategies."""
 
+import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from nanonas.environment import environment
 from nanonas.run_directory import write_text
+from nanonas.spaces import SPACES
 from nanonas.strategies import STRATEGIES
 
 
@@ -29,6 +31,35 @@ class Record:
 
     def has(self, **fields: Any) -> bool:
         return any(all(row.get(name) == value for name, value in fields.items()) for row in self.rows())
+
+
+def space_rows(
+    record: Record,
+    description: str | None,
+    counted: str,
+    count: int,
+    spaces: Sequence[str],
+    measure: Callable[[str, int, int], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """The command line of a benchmark that measures so many random networks of each space, and its rows.
+
+    Args:
+        counted: the option and the column that tell how many, such as `networks`.
+        measure: a row, of a space, a count and a seed.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(f"--{counted}", type=int, default=count)
+    parser.add_argument("--space", nargs="+", default=spaces, choices=list(SPACES))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-record", action="store_true", help="measure anew, print, and keep nothing")
+    arguments = vars(parser.parse_args())
+    asked = {counted: arguments[counted], "seed": arguments["seed"]}
+    if arguments["no_record"]:
+        return [measure(space, *asked.values()) for space in arguments["space"]]
+    for space in arguments["space"]:
+        if not record.has(space=space, **asked):
+            record.append(measure(space, *asked.values()))
+    return record.rows()
 
 
 class StrategyClock:

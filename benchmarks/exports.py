@@ -8,7 +8,6 @@ a batch of noise, so that no layer is one that an exporter could drop. Every fil
 the largest difference of each format, and the options of the space that no genotype had.
 """
 
-import argparse
 import random
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import Record
+from common import Record, space_rows
 from torch import nn
 
 from nanonas.environment import environment
@@ -113,20 +112,7 @@ def measure(name: str, count: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--genotypes", type=int, default=100)
-    parser.add_argument("--space", nargs="+", default=list(SPACES), choices=list(SPACES))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-record", action="store_true", help="measure anew, print, and keep nothing")
-    arguments = parser.parse_args()
-    record, rows = Record("exports"), []
-    for name in arguments.space:
-        asked = {"space": name, "genotypes": arguments.genotypes, "seed": arguments.seed}
-        if arguments.no_record:
-            rows.append(measure(name, arguments.genotypes, arguments.seed))
-        elif not record.has(**asked):
-            record.append(measure(name, arguments.genotypes, arguments.seed))
-    rows = rows or record.rows()
+    rows = space_rows(Record("exports"), __doc__, "genotypes", 100, list(SPACES), measure)
     for row in rows:
         print(
             f"{row['space']}: {row['genotypes']} genotypes (seed {row['seed']}), {len(row['failures'])} failures, "

@@ -9,12 +9,11 @@
 The data are decoded before the clock starts. Appends to benchmarks/results/headline.json; skips what is there.
 """
 
-import argparse
 import random
 from pathlib import Path
 
 from common import Record
-from whole_runs import measure, table
+from whole_runs import data_of, measure, options, table
 
 from nanonas import load_spec
 from nanonas.evaluators import EVALUATORS
@@ -40,15 +39,10 @@ def sampled(seed: int, sets: list[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, Path("runs/headline"))
     parser.add_argument("arm", nargs="?", choices=ARMS)
-    parser.add_argument("--seed", type=int, nargs="+", default=[0])
-    parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10; left out, torchvision's CIFAR-10")
-    parser.add_argument("--set", action="append", default=[], dest="sets")
-    parser.add_argument("--out", type=Path, default=Path("runs/headline"), help="where run directories go")
-    parser.add_argument("--table", action="store_true", help="print what is there and stop")
     arguments = parser.parse_args()
-    data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
+    data = data_of(arguments)
     for seed in arguments.seed if arguments.arm and not arguments.table else []:
         arm, sets = arguments.arm, list(arguments.sets)
         if RECORD.has(arm=arm, seed=seed, changes=arguments.sets):

@@ -8,7 +8,6 @@ table lacks is timed in a mutant of the network, three choices away. A row of be
 rank correlation and the relative errors.
 """
 
-import argparse
 import random
 import statistics
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Record
+from common import Record, space_rows
 from exports import TASK, drawn, network_of, noise
 from scipy.stats import spearmanr
 
@@ -104,20 +103,8 @@ def measure(name: str, count: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=50)
-    parser.add_argument("--space", nargs="+", default=["mobile", "nano"], choices=list(SPACES))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--no-record", action="store_true", help="measure anew, print, and keep nothing")
-    arguments = parser.parse_args()
-    record, rows = Record("latency"), []
-    for name in arguments.space:
-        asked = {"space": name, "networks": arguments.networks, "seed": arguments.seed}
-        if arguments.no_record:
-            rows.append(measure(name, arguments.networks, arguments.seed))
-        elif not record.has(**asked):
-            record.append(measure(name, arguments.networks, arguments.seed))
-    for row in rows or record.rows():
+    rows = space_rows(Record("latency"), __doc__, "networks", 50, ["mobile", "nano"], measure)
+    for row in rows:
         low, high = row["measured_ms"]
         print(
             f"{row['space']}: {row['networks']} networks (seed {row['seed']}) of {low:.2f} to {high:.2f} ms: Spearman "

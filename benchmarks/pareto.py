@@ -10,13 +10,12 @@ accuracies of the cheap trainings, which is what either arm had to go by. Append
 row an arm and seed; skips what is there.
 """
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Any
 
 from common import Record
-from whole_runs import nanonas, settings
+from whole_runs import data_of, nanonas, options, settings
 
 from nanonas.environment import cores, environment
 from nanonas.pareto import hypervolume
@@ -76,14 +75,8 @@ def table() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, nargs="+", default=[])
-    parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10; left out, torchvision's CIFAR-10")
-    parser.add_argument("--set", action="append", default=[], dest="sets")
-    parser.add_argument("--out", type=Path, default=Path("runs/pareto"), help="where run directories go")
-    parser.add_argument("--table", action="store_true", help="print what is there and stop")
-    arguments = parser.parse_args()
-    data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
+    arguments = options(__doc__, Path("runs/pareto")).parse_args()
+    data = data_of(arguments)
     for seed in [] if arguments.table else arguments.seed:
         for arm in ARMS:
             if not RECORD.has(arm=arm, seed=seed):

@@ -1,5 +1,6 @@
-"""What `presets.py` and `headline.py` share: a preset from nothing to a tested model, and a table of such runs."""
+"""What `presets.py`, `headline.py` and `pareto.py` share: options, whole commands, and a table of such runs."""
 
+import argparse
 import json
 import shutil
 import statistics
@@ -14,6 +15,21 @@ from nanonas import load_spec
 from nanonas.data import load_dataset
 from nanonas.environment import cores, environment
 from nanonas.run_directory import write_text
+
+
+def options(description: str | None, out: Path) -> argparse.ArgumentParser:
+    """The options of every benchmark of whole runs."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10; left out, the preset's own data")
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    parser.add_argument("--out", type=Path, default=out, help="where run directories go")
+    parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    return parser
+
+
+def data_of(arguments: argparse.Namespace) -> list[str]:
+    return ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
 
 
 def nanonas(*arguments: str) -> tuple[dict[str, Any], float]:
@@ -48,6 +64,7 @@ def measure(preset: str, genotype: str | None, seed: int, sets: list[str], out: 
         "macs": trained["macs"],
         "epochs": trained["epochs"],
         "test_accuracy": trained["test_accuracy"],
+        "test_accuracy_tta": trained["test_accuracy_tta"],
         "ece": evaluated["ece"],
         "latency_ms": evaluated["latency_ms"]["batch_1"]["median"],
         "environment": environment(threads=cores()),
