@@ -30,6 +30,7 @@ PRESET = "cifar10-evo"
 VARIANTS: dict[str, dict[str, Any]] = {
     "all": {},
     "the same, another seed": {},
+    "small images first, half as many epochs again": {"first_side": 0.625, "times": 1.5},
     "SGD instead of Muon": {"optimizer": "sgd"},
     "SGD as it is usually used": {"optimizer": "sgd", "batch_size": 128, "decay": "cosine", "warmup_fraction": 0.2},
     "filters decay like all else": {"filter_decay": 5e-4},
@@ -49,7 +50,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def run(job: tuple[str, int, list[str], str]) -> dict[str, Any]:
     genotype, epochs, data, name = job
     spec = load_spec(PRESET, data)
-    recipe = {key: getattr(spec.train, key) for key in Recipe.model_fields} | VARIANTS[name] | {"epochs": epochs}
+    recipe = {key: getattr(spec.train, key) for key in Recipe.model_fields} | VARIANTS[name]
+    recipe["epochs"] = round(epochs * recipe.pop("times", 1))
     sets = [f"evaluator.{key}={str(value).lower()}" for key, value in recipe.items()]
     spec = load_spec(PRESET, [*data, *sets, "evaluator.image_size=null", "evaluator.data_fraction=1.0"])
     space = SPACES[spec.space.name](spec.space)

@@ -8,7 +8,7 @@ import time
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .completion import asked_by_bash, complete_in_bash
 from .errors import NanonasError
@@ -32,7 +32,22 @@ class _Interruption:
             os._exit(128 + number)
 
 
-class Commands(TyperGroup):
+class _Flags:
+    """A flag takes no value, so its help names none."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in found:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return found
+
+
+class Command(_Flags, TyperCommand):
+    """One of the six."""
+
+
+class Commands(_Flags, TyperGroup):
     """Exit codes: 0 done, 1 the user's mistake or a failed check, 2 usage, 130 Ctrl-C, 143 SIGTERM; a bug keeps its
     trace."""
 
@@ -103,7 +118,7 @@ def _assemble() -> None:
 
     for module in (search, train, eval, export, compare, presets):
         name = module.__name__.rpartition(".")[2]
-        app.command(name)(getattr(module, name))
+        app.command(name, cls=Command)(getattr(module, name))
 
 
 _assemble()

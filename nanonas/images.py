@@ -77,8 +77,10 @@ def batch(images: Images, count: int, seed: int) -> Tensor:
     return images.normalized(images.pixels[images.rows[chosen]])
 
 
-def augment(images: Images, chosen: Tensor, recipe: Recipe, flip: bool, generator: torch.Generator) -> Tensor:
-    """A batch (N, C, H, W), translated with reflection, flipped and cut out, each image differently.
+def augment(
+    images: Images, chosen: Tensor, recipe: Recipe, mirrored: Tensor | None, generator: torch.Generator
+) -> Tensor:
+    """A batch (N, C, H, W), translated with reflection and cut out, each image differently; and some mirrored.
 
     One gather does selection, translation and flip: rows and columns are indices, reflected at the borders.
     """
@@ -96,8 +98,8 @@ def augment(images: Images, chosen: Tensor, recipe: Recipe, flip: bool, generato
         return torch.where(position >= length, 2 * (length - 1) - position, position)  # (N, length)
 
     rows, columns = shifted(height), shifted(width)
-    if flip and recipe.flip:
-        columns = torch.where(draw(2).bool(), columns.flip(1), columns)
+    if mirrored is not None:
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     batch = images.normalized(images.pixels[images.rows[chosen][:, None, None], rows[:, :, None], columns[:, None, :]])
     hole = round(recipe.cutout * max(height, width))
     if hole:

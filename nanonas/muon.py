@@ -57,5 +57,5 @@ def orthogonalized(matrices: Tensor) -> Tensor:
     x = x.mT if tall else x
     for _ in range(ITERATIONS):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x

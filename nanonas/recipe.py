@@ -14,8 +14,12 @@ class Recipe(Config):
     """SGD with Nesterov momentum, or Muon for the filters of convolutions and SGD for the rest; learning rate up
     linearly, then down by a cosine (Loshchilov & Hutter 2017) or linearly.
 
-    Augmentation: reflect-padded translation, horizontal flip where the data set allows it, cutout (DeVries & Taylor
-    2017, arXiv:1708.04552). Shifts and holes are fractions of the image's side, so they fit every size.
+    Progressive resizing (Howard 2018; with regularization: Tan & Le 2021, arXiv:2104.00298): small images first, since
+    pixels are what a step costs.
+
+    Augmentation: reflect-padded translation; horizontal flip where the data set allows it, of one half of the images in
+    one epoch and of the other in the next (Jordan 2024, arXiv:2404.00498); cutout (DeVries & Taylor 2017,
+    arXiv:1708.04552). Shifts and holes are fractions of the image's side, so they fit every size.
     """
 
     epochs: Epochs = 30
@@ -28,12 +32,18 @@ class Recipe(Config):
     filter_decay: Annotated[float, Field(ge=0, le=1, description="weight decay of Muon, decoupled")] = 0.1
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of the steps in which the rate rises")] = 0.2
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    first_side: Annotated[
+        float, Field(gt=0, le=1, description="side of the first images as a share of the last; it grows twice")
+    ] = 1.0
     translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125
-    flip: Annotated[bool, Field(description="mirror half of the images, unless the data set forbids it")] = True
+    flip: Annotated[
+        bool,
+        Field(description="mirror half of the images, in every epoch the other half, unless the data set forbids it"),
+    ] = True
     cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole")] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Field(description="of forward and backward; auto: bfloat16 on CUDA and, but for tiny images, on CPUs with AMX"),
+        Field(description="of the passes; auto: bfloat16 on CUDA, and on CPUs made for it but for tiny images"),
     ] = "auto"
 
 

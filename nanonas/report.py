@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from .errors import NanonasError
 from .output import Output
 from .pareto import scores
 from .recipe import Progress
@@ -67,6 +68,7 @@ class View:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
+            self._live.transient = isinstance(error, NanonasError)  # a line of its own says what was wrong
             self._live.stop()
 
     def render(self) -> RenderableType:

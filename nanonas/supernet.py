@@ -36,7 +36,7 @@ class SupernetTrainer:
         seed: int,
         architecture_learning_rate: float,
     ) -> None:
-        self.images, self.recipe, self.flip, self.seed = images[1], recipe, flip, seed
+        self.images, self.recipe, self.flip, self.seed = images[1], recipe, flip and recipe.flip, seed
         self.trainer = Trainer(network, images[0], recipe, flip, seed)
         self.cells = [module for module in network.modules() if isinstance(module, MixedCell)]
         for cell in self.cells:
@@ -55,7 +55,8 @@ class SupernetTrainer:
 
         def step() -> None:
             chosen = torch.randint(len(self.images), (size,), generator=generator).to(self.images.rows.device)
-            batch = augment(self.images, chosen, self.recipe, self.flip, generator)
+            mirrored = torch.randint(2, (size,), generator=generator).bool().to(chosen.device) if self.flip else None
+            batch = augment(self.images, chosen, self.recipe, mirrored, generator)
             loss = F.cross_entropy(self.trainer.network(batch), self.images.labels[chosen])
             self.optimizer.zero_grad()
             loss.backward()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import pairwise
+from operator import mul
 from typing import Any
 
 import torch
@@ -22,6 +24,8 @@ PREDICT_BATCH = 500
 FEW_PIXELS = 16 * 16
 SMALLEST_PART = 100  # of a batch, since batch norm sees no more of it
 MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
+GROWTH = (0.0, 0.35, 0.7, 1.0)  # progressive resizing: from which progress on the first size, one between, and all
+SMALLEST_SIDE = 16  # below it nothing is made smaller
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -108,7 +112,13 @@ class Trainer:
         self.network = network.to(self.device)
         if self.device.type != "mps":
             self.network = self.network.to(memory_format=torch.channels_last)
-        self.images, self.recipe, self.flip, self.seed = images, recipe, flip, seed
+        self.images, self.recipe, self.seed = images, recipe, seed
+        side = max(images.pixels.shape[1:3])
+        first = max(min(side, SMALLEST_SIDE), round(side * recipe.first_side))
+        self.sizes = [images.resized(first), images.resized((first + side) // 2), images]
+        self.shown = self.sizes[0]
+        coins = torch.randint(2, (len(images),), generator=torch.Generator().manual_seed(seed % 2**63))
+        self._mirrored = coins.bool().to(self.device) if flip and recipe.flip else None  # in even epochs
         height, width = images.pixels.shape[1:3]
         self.bfloat16 = computes_in_bfloat16(self.device, recipe.precision, height * width)
         keep_freed_memory()
@@ -139,6 +149,7 @@ class Trainer:
         order = torch.randperm(len(self.images), generator=generators[0]).to(self.device)
         total = torch.zeros((), device=self.device)
         count = min(steps or self.steps_per_epoch, self.steps_per_epoch, max(1, round(self.steps_left)))
+        self.shown = self.sizes[sum(self.progress >= start for start in GROWTH[1:-1])]
         for network in self.networks:
             network.train()
         with seeded(order_seed), threads(self._threads):
@@ -153,6 +164,14 @@ class Trainer:
         if not math.isfinite(loss):
             raise EvaluationError(f"the training loss is {loss} after epoch {self.epoch}")
         return loss
+
+    def steps_in(self, seconds: float, a_step: float) -> float:
+        """How many more steps so many seconds are, if one of the images shown last takes `a_step`; it takes as long as
+        they have pixels."""
+        pixels = [size.pixels.shape[1] * size.pixels.shape[2] for size in (*self.sizes, self.shown)]
+        shares = [max(0.0, end - max(start, self.progress)) for start, end in pairwise(GROWTH)]
+        mean = sum(map(mul, pixels, shares)) / (sum(shares) or 1.0)
+        return seconds / a_step * pixels[-1] / (mean or pixels[-1])
 
     def _step(self, chosen: Tensor, generators: list[torch.Generator]) -> Tensor:
         # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero
@@ -175,7 +194,8 @@ class Trainer:
 
     def _gradient(self, network: nn.Module, chosen: Tensor, generator: torch.Generator, share: float) -> Tensor:
         """Of a part's share in the loss of the batch, which is returned."""
-        batch = augment(self.images, chosen, self.recipe, self.flip, generator)
+        mirrored = None if self._mirrored is None else self._mirrored[chosen] ^ bool(self.epoch % 2)
+        batch = augment(self.shown, chosen, self.recipe, mirrored, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             logits = network(batch)
         labels = self.images.labels[chosen]

@@ -244,7 +244,8 @@ class _Training:
         """As many steps as the minutes still allow; corrected after every epoch, since machines change their speed."""
         assert self.spec.train.minutes is not None
         left = self.spec.train.minutes * 60 - elapsed
-        self.trainer.steps_left = max(0.0 if self.trainer.epoch else 1.0, left / seconds_a_step)
+        steps = self.trainer.steps_in(left, seconds_a_step)
+        self.trainer.steps_left = max(0.0 if self.trainer.epoch else 1.0, steps)
 
     def _save(self) -> None:
         state = _State(

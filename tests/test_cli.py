@@ -57,6 +57,7 @@ def run(trained_run: Path, tmp_path: Path) -> Path:
 def test_help_lists_every_command() -> None:
     said = call("--help").stdout
     assert all(f"{name} " in said for name in COMMANDS)
+    assert "<bool>" not in said
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -64,6 +65,7 @@ def test_every_help_ends_with_two_commands(name: str) -> None:
     said = call(name, "--help").stdout
     assert said.count(f"nanonas {name}") >= 2
     assert "Traceback" not in said
+    assert "<bool>" not in said  # of a flag
 
 
 def test_version() -> None:

@@ -1,6 +1,8 @@
-"""Names of classes and folders that are anything go through search, train, eval and export, as a user types them."""
+"""Names of classes and folders that are anything go through the whole pipeline, as a user types it: none breaks out of
+HTML, Markdown, a shell or a format."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from nanonas.cli import app
 from nanonas.exporters import EXPORTERS
 from nanonas.exporting import targets_of
 
-CLASSES = ("<script>alert(1)<", "`|*_[x](http:x)", "\"quoted\" 'and' & $HOME ö 猫 {0} %s")
+CLASSES = ("<script>alert(1)<", "`|*_[x](http:x)", "' \"; rm -rf $HOME &amp; – ö 猫 {{0}} %s")
 FORMATS = [name for name in EXPORTERS if not EXPORTERS[name].extra]
 
 
@@ -45,7 +47,7 @@ def call(*arguments: object) -> str:
     return result.stdout
 
 
-def test_from_search_to_export(spec: Path, tmp_path: Path) -> None:
+def test_from_search_to_report(spec: Path, tmp_path: Path) -> None:
     run = tmp_path / "läufe & <i>" / "ein \"run\" 'x'"
     call("search", "--spec", spec, "--out", run, "--quiet")
     call("train", run, "--quiet")
@@ -61,3 +63,12 @@ def test_from_search_to_export(spec: Path, tmp_path: Path) -> None:
     shown = MarkdownIt("commonmark").render((run / "exports" / "model.md").read_text(encoding="utf-8"))
     assert "<script" not in shown
     assert "<code>&lt;script&gt;alert(1)&lt;</code>, <code>" in shown
+
+    html, plots = tmp_path / "report ü.html", tmp_path / "plots ü"
+    compared: dict[str, Any] = json.loads(call("compare", run, "--html", html, "--plots", plots, "--json"))
+    page = html.read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;" in page
+    assert not [name for name in (*CLASSES, run.name) if set(name) & set("<&\"'") and name in page]
+    assert len(list(plots.iterdir())) == 2 * 5
+    command = shlex.split(compared["groups"][0]["runs"][0]["commands"][0])
+    assert command == ["nanonas", "search", "--spec", str(run / "spec.yaml"), "--out", f"{run}-again"]

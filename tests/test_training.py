@@ -246,25 +246,72 @@ def plain(**changes: float) -> Recipe:
 
 def test_without_augmentation_a_batch_is_the_images() -> None:
     data, chosen = images(), torch.tensor([3, 1, 2])
-    batch = augment(data, chosen, plain(), True, torch.Generator())
+    batch = augment(data, chosen, plain(), None, torch.Generator())
     assert torch.equal(batch, data.normalized(data.pixels[chosen]))
 
 
-def test_flip_mirrors_some_images_and_obeys_the_data_set() -> None:
+def test_what_is_told_to_be_mirrored_is_mirrored() -> None:
     data, chosen = images(), torch.arange(64)
-    upright = data.normalized(data.pixels)
-    generator = torch.Generator().manual_seed(0)
-    batch = augment(data, chosen, plain(flip=True), True, generator)
-    mirrored = [torch.equal(a, b.flip(2)) for a, b in zip(batch, upright, strict=True)]
-    kept = [torch.equal(a, b) for a, b in zip(batch, upright, strict=True)]
-    assert 15 < sum(mirrored) < 49
-    assert sum(mirrored) + sum(kept) == 64
-    assert torch.equal(augment(data, chosen, plain(flip=True), False, generator), upright)
+    upright, mirrored = data.normalized(data.pixels), torch.arange(64) % 3 == 0
+    batch = augment(data, chosen, plain(), mirrored, torch.Generator())
+    assert torch.equal(batch, torch.where(mirrored[:, None, None, None], upright.flip(3), upright))
+
+
+class Seen(nn.Module):
+    """Keeps what a training shows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.batches = nn.Linear(3, 2), list[torch.Tensor]()
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.batches.append(batch.detach().clone())
+        out: torch.Tensor = self.layer(batch.mean((2, 3)))
+        return out
+
+
+@pytest.mark.parametrize(("asked", "allowed"), [(True, True), (False, True), (True, False)])
+def test_each_image_is_mirrored_in_every_other_epoch(asked: bool, allowed: bool) -> None:
+    seen, data = Seen(), images()
+    recipe = plain(flip=asked, epochs=4, batch_size=16)
+    trainer, upright = Trainer(seen, data, recipe, allowed, 0), data.normalized(data.pixels)
+    mirrored = []
+    while not trainer.done:
+        seen.batches.clear()
+        trainer.run_epoch()
+        shown = torch.cat(seen.batches)
+        there = [any(torch.equal(view, image) for image in shown) for view in upright.flip(3)]
+        assert all(there[i] != any(torch.equal(upright[i], image) for image in shown) for i in range(64))
+        mirrored.append(torch.tensor(there))
+    if asked and allowed:
+        assert 15 < mirrored[0].sum() < 49
+        assert torch.equal(mirrored[0], ~mirrored[1])
+        assert torch.equal(mirrored[0], mirrored[2])
+    else:
+        assert not torch.cat(mirrored).any()
+
+
+def test_images_grow_while_it_trains() -> None:
+    seen = Seen()
+    trainer = Trainer(seen, images(side=32), plain(first_side=0.625, epochs=20, batch_size=32), True, 0)
+    while not trainer.done:
+        trainer.run_epoch()
+    assert [batch.shape[3] for batch in seen.batches[::2]] == [20] * 7 + [26] * 7 + [32] * 6
+    small = Trainer(Seen(), images(side=8), plain(first_side=0.1), True, 0)
+    assert {size.pixels.shape[1] for size in small.sizes} == {8}
+
+
+def test_a_step_takes_as_long_as_its_images_have_pixels() -> None:
+    trainer = Trainer(Seen(), images(side=32), plain(first_side=0.5, epochs=10, batch_size=64), True, 0)
+    assert trainer.steps_in(60.0, 0.1) == pytest.approx(600 * 256 / (0.35 * 256 + 0.35 * 576 + 0.3 * 1024))
+    while trainer.progress < 0.95:
+        trainer.run_epoch()
+    assert trainer.steps_in(60.0, 0.1) == pytest.approx(600)
 
 
 def test_translation_shifts_with_reflection() -> None:
     data, chosen = images(200, side=8), torch.arange(200)
-    batch = augment(data, chosen, plain(translate=0.25), False, torch.Generator().manual_seed(0))
+    batch = augment(data, chosen, plain(translate=0.25), None, torch.Generator().manual_seed(0))
     padded = nn.functional.pad(data.normalized(data.pixels), (2, 2, 2, 2), mode="reflect")
     seen = set()
     for image, wide in zip(batch, padded, strict=True):
@@ -278,7 +325,7 @@ def test_translation_shifts_with_reflection() -> None:
 
 def test_cutout_makes_a_gray_hole_in_every_image() -> None:
     data, chosen = images(), torch.arange(64)
-    batch = augment(data, chosen, plain(cutout=0.5), False, torch.Generator().manual_seed(0))
+    batch = augment(data, chosen, plain(cutout=0.5), None, torch.Generator().manual_seed(0))
     holes = (batch == 0).all(1).sum((1, 2))
     assert holes.max() == 16
     assert holes.min() >= 4
