@@ -1,7 +1,7 @@
 """Layers: what networks are made of, known by formula before they are built, so that nothing here imports torch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -211,6 +211,20 @@ def relu() -> Layer:
     return Free(module, "Relu")
 
 
+def gelu() -> Layer:
+    """x · Φ(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415)."""
+
+    def module() -> "nn.Module":
+        from torch import nn
+
+        return nn.GELU()
+
+    return Free(module, "Gelu")
+
+
+ACTIVATIONS: Mapping[str, Callable[[], Layer]] = {"relu": relu, "gelu": gelu}
+
+
 def max_pool(kernel: int, stride: int) -> Layer:
     def module() -> "nn.Module":
         from torch import nn
@@ -263,12 +277,12 @@ def _reduced(shape: Shape, stride: int) -> tuple[int, int]:
     return -(-height // stride), -(-width // stride)
 
 
-def stem(channels: int, side: int, width: int) -> list[Layer]:
+def stem(channels: int, side: int, width: int, active: Layer | None = None) -> list[Layer]:
     """What a network begins with, up to a batch norm: images with a side over 64 pixels are halved until it is not."""
     stride = 2 if side > STEM_PIXELS else 1
     layers: list[Layer] = [Conv(channels, width, 3, stride), BatchNorm(width)]
     while (side := -(-side // stride)) > STEM_PIXELS:
-        layers += [relu(), Conv(width, width, 3, stride), BatchNorm(width)]
+        layers += [active or relu(), Conv(width, width, 3, stride), BatchNorm(width)]
     return layers
 
 

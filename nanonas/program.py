@@ -14,7 +14,7 @@ Attributes = tuple[tuple[str, int | tuple[int, ...]], ...]
 
 IMAGE = 0  # the value that every program begins with
 FLOAT = 4  # bytes
-ELEMENTWISE = ("Add", "BatchNormalization", "Mul", "Relu", "Sigmoid")
+ELEMENTWISE = ("Add", "BatchNormalization", "Gelu", "Mul", "Relu", "Sigmoid")
 
 
 class Node(NamedTuple):

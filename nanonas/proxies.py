@@ -12,6 +12,7 @@ from .registry import Registry
 
 Proxy = Callable[[nn.Module, Tensor], float]
 
+ACTIVATIONS = (nn.ReLU, nn.GELU)  # what is switched on is positive
 PROXIES: Registry[Proxy] = Registry("proxy")
 
 
@@ -64,7 +65,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         codes = (output.flatten(1) > 0).float().cpu()
         agreement.add_((codes @ codes.T + (1 - codes) @ (1 - codes).T).double())
 
-    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, nn.ReLU)]
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, ACTIVATIONS)]
     try:
         with torch.no_grad():
             network.train()(images)

@@ -15,7 +15,7 @@ from nanonas import runtime
 from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
 from nanonas.latency import Latency, operators
-from nanonas.layers import Branches, Conv, relu, write
+from nanonas.layers import Branches, Conv, gelu, relu, write
 from nanonas.planning import plan
 from nanonas.program import IMAGE, Program
 from nanonas.space import Task
@@ -93,6 +93,7 @@ def test_what_runs_as_one_kernel_is_one_operator() -> None:
         ([Branches(((conv,), ())), relu()], ["Conv+Add+Relu", "ReduceMean"]),
         ([Branches(((conv,), (conv,)))], ["Conv+Add", "Conv", "ReduceMean"]),
         ([relu(), relu()], ["Relu", "Relu", "ReduceMean"]),
+        ([conv, gelu()], ["Conv", "Gelu", "ReduceMean"]),
         ([conv, Branches(((relu(),), ()))], ["Conv", "Relu", "Add", "ReduceMean"]),  # its value is needed twice
     ]:
         program = chain(*layers)

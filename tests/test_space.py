@@ -2,6 +2,8 @@
 
 import random
 from collections import Counter, defaultdict
+from itertools import cycle
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from nanonas.diagram import diagram
 from nanonas.errors import SpecError
+from nanonas.layers import ACTIVATIONS
 from nanonas.operations import OPERATIONS
 from nanonas.space import SearchSpace, Task
 from nanonas.spaces import SPACES
@@ -344,12 +347,12 @@ def test_mobile_keys_see_that_a_kept_stage_begins_with_a_convolution_like_any_ot
     assert keys[0] == keys[1] != keys[2]
 
 
-@pytest.mark.parametrize("block", list(BLOCKS))
-def test_every_mobile_block_is_built_as_measured(block: str) -> None:
+@pytest.mark.parametrize(("block", "activation"), zip(BLOCKS, cycle(ACTIVATIONS)))
+def test_every_mobile_block_is_built_as_measured(block: str, activation: Literal["relu", "gelu"]) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    space = make("mobile")
+    space = SPACES["mobile"](SPACES["mobile"].Config(activation=activation))
     genotype = space.parse(f"w16/pool16:{block}5e3x2s/stride32:{block}3e2x1/keep48:{block}3e4x1s")
     network = space.build(genotype, TASK).eval()
     seen = 0

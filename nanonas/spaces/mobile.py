@@ -12,7 +12,7 @@ from ..config import ComponentConfig
 from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
-from ..layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation, relu
+from ..layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation
 from ..program import Program
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
@@ -29,29 +29,30 @@ Width = Annotated[int, Field(ge=4, le=512)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
 
 
-def _plain(channels: int, kernel: int, hidden: int) -> list[Layer]:
+def _plain(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
     return [Conv(channels, channels, kernel), BatchNorm(channels)]
 
 
-def _residual(channels: int, kernel: int, hidden: int) -> list[Layer]:
-    return [*_plain(channels, kernel, hidden), relu(), *_plain(channels, kernel, hidden)]
+def _residual(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
+    plain = _plain(channels, kernel, hidden, active)
+    return [*plain, active, *plain]
 
 
-def _separable(channels: int, kernel: int, hidden: int) -> list[Layer]:
+def _separable(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
     return [Conv(channels, channels, kernel, groups=channels), Conv(channels, channels, 1), BatchNorm(channels)]
 
 
-def _inverted(channels: int, kernel: int, hidden: int) -> list[Layer]:
-    expand: list[Layer] = [Conv(channels, hidden, 1), BatchNorm(hidden), relu()]
-    depthwise: list[Layer] = [Conv(hidden, hidden, kernel, groups=hidden), BatchNorm(hidden), relu()]
+def _inverted(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
+    expand: list[Layer] = [Conv(channels, hidden, 1), BatchNorm(hidden), active]
+    depthwise: list[Layer] = [Conv(hidden, hidden, kernel, groups=hidden), BatchNorm(hidden), active]
     return [*expand, *depthwise, Conv(hidden, channels, 1), BatchNorm(channels)]
 
 
-def _fused(channels: int, kernel: int, hidden: int) -> list[Layer]:
-    return [Conv(channels, hidden, kernel), BatchNorm(hidden), relu(), Conv(hidden, channels, 1), BatchNorm(channels)]
+def _fused(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
+    return [Conv(channels, hidden, kernel), BatchNorm(hidden), active, Conv(hidden, channels, 1), BatchNorm(channels)]
 
 
-BLOCKS: Mapping[str, Callable[[int, int, int], list[Layer]]] = {
+BLOCKS: Mapping[str, Callable[[int, int, int, Layer], list[Layer]]] = {
     "conv": _plain,
     "residual": _residual,  # He et al. 2016, arXiv:1512.03385
     "separable": _separable,  # Chollet 2017, arXiv:1610.02357
@@ -84,6 +85,7 @@ class Mobile(SearchSpace):
         blocks: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(BLOCKS)
         kernels: Annotated[tuple[Literal[1, 3, 5, 7], ...], Field(min_length=1)] = (3, 5)
         expansions: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1)] = (2, 3, 4)
+        activation: Annotated[Literal["relu", "gelu"], Field(description="between convolutions")] = "relu"
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
         @field_validator("blocks")
@@ -114,6 +116,7 @@ class Mobile(SearchSpace):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.active = layers.ACTIVATIONS[config.activation]()
         self.choices = [Choice("stem", config.stem)]
         for stage, widths in enumerate(config.widths, 1):
             self.choices += [
@@ -213,18 +216,18 @@ class Mobile(SearchSpace):
 
     def _blocks(self, genotype: Genotype, task: Task) -> list[list[Layer]]:
         before = int(genotype.values[0])
-        blocks = [[*layers.stem(task.channels, max(task.height, task.width), before), relu()]]
+        blocks = [[*layers.stem(task.channels, max(task.height, task.width), before, self.active), self.active]]
         for reduction, width, block, kernel, expansion, depth, squeeze in _stages(genotype.values):
             channels = int(width)
             entry: list[Layer] = [Conv(before, channels, 3, stride=2 if reduction == "stride" else 1)]
             if reduction == "pool":
                 entry.append(layers.halve_by_maximum())
-            blocks.append([*entry, BatchNorm(channels), relu()])
-            branch = BLOCKS[str(block)](channels, int(kernel), channels * int(expansion))
+            blocks.append([*entry, BatchNorm(channels), self.active])
+            branch = BLOCKS[str(block)](channels, int(kernel), channels * int(expansion), self.active)
             if squeeze:
                 branch.append(SqueezeExcitation(channels, max(4, channels // SQUEEZE)))
             whole = branch if block == "conv" else [Branches((tuple(branch), ()))]
-            blocks += [[*whole, relu()]] * int(depth)
+            blocks += [[*whole, self.active]] * int(depth)
             before = channels
         return blocks
 
