@@ -30,7 +30,8 @@ PRESET = "cifar10-evo"
 VARIANTS: dict[str, dict[str, Any]] = {
     "all": {},
     "the same, another seed": {},
-    "small images first, half as many epochs again": {"first_side": 0.625, "times": 1.5},
+    "full size from the start, in the same time": {"first_side": 1.0, "times": 2 / 3},
+    "ReLU instead of GELU": {"activation": "relu"},
     "SGD instead of Muon": {"optimizer": "sgd"},
     "SGD as it is usually used": {"optimizer": "sgd", "batch_size": 128, "decay": "cosine", "warmup_fraction": 0.2},
     "filters decay like all else": {"filter_decay": 5e-4},
@@ -52,7 +53,8 @@ def run(job: tuple[str, int, list[str], str]) -> dict[str, Any]:
     spec = load_spec(PRESET, data)
     recipe = {key: getattr(spec.train, key) for key in Recipe.model_fields} | VARIANTS[name]
     recipe["epochs"] = round(epochs * recipe.pop("times", 1))
-    sets = [f"evaluator.{key}={str(value).lower()}" for key, value in recipe.items()]
+    sets = [f"space.activation={recipe.pop('activation', spec.space.activation)}"]
+    sets += [f"evaluator.{key}={str(value).lower()}" for key, value in recipe.items()]
     spec = load_spec(PRESET, [*data, *sets, "evaluator.image_size=null", "evaluator.data_fraction=1.0"])
     space = SPACES[spec.space.name](spec.space)
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)

@@ -5,7 +5,7 @@
     python benchmarks/fidelity.py --table
 
 Random networks that meet the preset's constraints, each trained at every fidelity and scored on validation images, a
-core each. Prints Kendall's τ of each fidelity, of params and of macs with the longest training. Appends to
+core each; rows of what the preset's space was before do not count. Prints Kendall's τ of each fidelity, of params and of macs with the longest training. Appends to
 benchmarks/results/fidelity.json, a row a network and fidelity; skips what is there.
 """
 
@@ -64,11 +64,18 @@ def trained(job: tuple[tuple[str, ...], str, dict[str, Any]]) -> dict[str, Any]:
     spec, space, evaluator = opened(sets)
     genotype = space.parse(text)
     metrics = evaluator.evaluate(space, genotype, fidelity, training_seed(spec.seed, text, json.dumps(fidelity)))
-    return {"genotype": text, "fidelity": fidelity, **metrics, "environment": environment(threads=1)}
+    row = {"space": spec.space.model_dump(mode="json"), "genotype": text, "fidelity": fidelity}
+    return {**row, **metrics, "environment": environment(threads=1)}
+
+
+def rows_now() -> list[dict[str, Any]]:
+    """Those of the preset's space as it is."""
+    space = load_spec(PRESET).space.model_dump(mode="json")
+    return [row for row in RECORD.rows() if row.get("space") == space]
 
 
 def table() -> None:
-    rows = RECORD.rows()
+    rows = rows_now()
     if not rows:
         return
     scores: dict[str, dict[str, float]] = {"params": {}, "macs": {}}
@@ -116,7 +123,8 @@ def main() -> None:
             side = max(evaluator.task.height, evaluator.task.width)
             fidelities.append({"epochs": arguments.epochs, "image_size": side, "data_fraction": 1.0})
         jobs = [(sets, g, f) for f in fidelities for g in drawn(sets, arguments.networks)]
-        jobs = [job for job in jobs if not RECORD.has(genotype=job[1], fidelity=job[2])]
+        there = [(row["genotype"], row["fidelity"]) for row in rows_now()]
+        jobs = [job for job in jobs if (job[1], job[2]) not in there]
         with ProcessPoolExecutor(cores()) as pool:
             for number, row in enumerate(pool.map(trained, jobs), 1):
                 RECORD.append(row)
