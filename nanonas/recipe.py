@@ -49,7 +49,7 @@ class Recipe(Config):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: fraction from 0 to 1, the epochs done, and the record of the last finished one."""
+    """Where a training stands: the fraction of its time that is over, the epochs done, and the record of the last."""
 
     fraction: float
     epoch: int

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
-from operator import mul
 from typing import Any
 
 import torch
@@ -168,10 +167,21 @@ class Trainer:
     def steps_in(self, seconds: float, a_step: float) -> float:
         """How many more steps so many seconds are, if one of the images shown last takes `a_step`; it takes as long as
         they have pixels."""
-        pixels = [size.pixels.shape[1] * size.pixels.shape[2] for size in (*self.sizes, self.shown)]
-        shares = [max(0.0, end - max(start, self.progress)) for start, end in pairwise(GROWTH)]
-        mean = sum(map(mul, pixels, shares)) / (sum(shares) or 1.0)
-        return seconds / a_step * pixels[-1] / (mean or pixels[-1])
+        shown = self.shown.pixels.shape[1] * self.shown.pixels.shape[2]
+        mean = self._pixels_left(self.progress) / max(1e-9, 1 - self.progress)
+        return seconds / a_step * shown / (mean or shown)
+
+    @property
+    def time_fraction(self) -> float:
+        """How much of the training's time is over, from 0 to 1."""
+        return 1 - self._pixels_left(self.progress) / self._pixels_left(0.0)
+
+    def _pixels_left(self, progress: float) -> float:
+        """That steps from a progress to the end show of each image, summed over that part of the steps."""
+        shares = [max(0.0, end - max(start, progress)) for start, end in pairwise(GROWTH)]
+        return sum(
+            size.pixels.shape[1] * size.pixels.shape[2] * share for size, share in zip(self.sizes, shares, strict=True)
+        )
 
     def _step(self, chosen: Tensor, generators: list[torch.Generator]) -> Tensor:
         # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero

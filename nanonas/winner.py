@@ -220,7 +220,7 @@ class _Training:
         steps = self.trainer.steps_left
 
         def stepped() -> None:
-            self.on_progress(Progress(self.trainer.progress, self.trainer.epoch))
+            self.on_progress(Progress(self.trainer.time_fraction, self.trainer.epoch))
 
         loss = self.trainer.run_epoch(on_step=stepped)
         self.seconds = time.monotonic() - start
@@ -230,7 +230,7 @@ class _Training:
         record = {"epoch": self.trainer.epoch, "train_loss": round(loss, 6), "seconds": round(self.seconds, 3)}
         self.history.append(record)
         self._save()
-        self.on_progress(Progress(self.trainer.progress, self.trainer.epoch, record))
+        self.on_progress(Progress(self.trainer.time_fraction, self.trainer.epoch, record))
 
     def _calibrate(self) -> float:
         """Seconds a step, on a copy of the network that is then thrown away."""

@@ -304,8 +304,12 @@ def test_images_grow_while_it_trains() -> None:
 def test_a_step_takes_as_long_as_its_images_have_pixels() -> None:
     trainer = Trainer(Seen(), images(side=32), plain(first_side=0.5, epochs=10, batch_size=64), True, 0)
     assert trainer.steps_in(60.0, 0.1) == pytest.approx(600 * 256 / (0.35 * 256 + 0.35 * 576 + 0.3 * 1024))
+    assert trainer.time_fraction == 0
     while trainer.progress < 0.95:
         trainer.run_epoch()
+        if trainer.epoch == 7:
+            done = 0.35 * (256 + 576)
+            assert trainer.time_fraction == pytest.approx(done / (done + 0.3 * 1024))
     assert trainer.steps_in(60.0, 0.1) == pytest.approx(600)
 
 
