@@ -6,8 +6,8 @@
 
 Random networks that meet the preset's constraints, each trained at every fidelity and scored on validation images, a
 core each; rows of what the preset's space was before do not count. Prints Kendall's τ of each fidelity, of params
-and of macs with the longest training. Appends to benchmarks/results/fidelity.json, a row a network and fidelity; skips what is
-there.
+and of macs with the longest training. Appends to benchmarks/results/fidelity.json, a row a network and fidelity; skips
+what is there.
 """
 
 import argparse
