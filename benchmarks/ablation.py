@@ -53,7 +53,7 @@ def run(job: tuple[str, int, list[str], str]) -> dict[str, Any]:
     spec = load_spec(PRESET, data)
     recipe = {key: getattr(spec.train, key) for key in Recipe.model_fields} | VARIANTS[name]
     recipe["epochs"] = round(epochs * recipe.pop("times", 1))
-    sets = [f"space.activation={recipe.pop('activation', spec.space.activation)}"]
+    sets = [f"space.activation={recipe.pop('activation')}"] if "activation" in recipe else []
     sets += [f"evaluator.{key}={str(value).lower()}" for key, value in recipe.items()]
     spec = load_spec(PRESET, [*data, *sets, "evaluator.image_size=null", "evaluator.data_fraction=1.0"])
     space = SPACES[spec.space.name](spec.space)
