@@ -47,6 +47,12 @@ class Images:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def area(self) -> int:
+        """Pixels of an image."""
+        height, width = self.pixels.shape[1:3]
+        return height * width
+
     def resized(self, side: int) -> "Images":
         """The longer side becomes `side` pixels (bilinear, antialiased)."""
         height, width = self.pixels.shape[1:3]

@@ -118,8 +118,7 @@ class Trainer:
         self.shown = self.sizes[0]
         coins = torch.randint(2, (len(images),), generator=torch.Generator().manual_seed(seed % 2**63))
         self._mirrored = coins.bool().to(self.device) if flip and recipe.flip else None  # in even epochs
-        height, width = images.pixels.shape[1:3]
-        self.bfloat16 = computes_in_bfloat16(self.device, recipe.precision, height * width)
+        self.bfloat16 = computes_in_bfloat16(self.device, recipe.precision, images.area)
         keep_freed_memory()
         self.batch_size = min(recipe.batch_size, len(images))
         self.steps_per_epoch = len(images) // self.batch_size
@@ -167,9 +166,8 @@ class Trainer:
     def steps_in(self, seconds: float, a_step: float) -> float:
         """How many more steps so many seconds are, if one of the images shown last takes `a_step`; it takes as long as
         they have pixels."""
-        shown = self.shown.pixels.shape[1] * self.shown.pixels.shape[2]
         mean = self._pixels_left(self.progress) / max(1e-9, 1 - self.progress)
-        return seconds / a_step * shown / (mean or shown)
+        return seconds / a_step * self.shown.area / (mean or self.shown.area)
 
     @property
     def time_fraction(self) -> float:
@@ -179,9 +177,7 @@ class Trainer:
     def _pixels_left(self, progress: float) -> float:
         """That steps from a progress to the end show of each image, summed over that part of the steps."""
         shares = [max(0.0, end - max(start, progress)) for start, end in pairwise(GROWTH)]
-        return sum(
-            size.pixels.shape[1] * size.pixels.shape[2] * share for size, share in zip(self.sizes, shares, strict=True)
-        )
+        return sum(size.area * share for size, share in zip(self.sizes, shares, strict=True))
 
     def _step(self, chosen: Tensor, generators: list[torch.Generator]) -> Tensor:
         # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero
