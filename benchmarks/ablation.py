@@ -55,7 +55,7 @@ def run(job: tuple[str, int, list[str], str]) -> dict[str, Any]:
     recipe["epochs"] = round(epochs * recipe.pop("times", 1))
     sets = [f"space.activation={recipe.pop('activation')}"] if "activation" in recipe else []
     sets += [f"evaluator.{key}={str(value).lower()}" for key, value in recipe.items()]
-    spec = load_spec(PRESET, [*data, *sets, "evaluator.image_size=null", "evaluator.data_fraction=1.0"])
+    spec = load_spec(PRESET, [*data, *sets, "evaluator.image_size=null", "evaluator.shown=null"])
     space = SPACES[spec.space.name](spec.space)
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
     seed = int("another seed" in name)

@@ -30,7 +30,7 @@ from nanonas.statistics import compare_groups, mean_and_interval
 
 RECORD = Record("halving")
 COMMON = ["executor={name: inline, lookahead: 1}"]
-FASHION = ["data={name: fashion_mnist, validation_fraction: 0.05}"]
+FASHION = ["data={name: fashion_mnist, validation_fraction: 0.05}", "evaluator.shown=null"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 from .config import Config
 
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
+SMALLEST_SIDE = 16  # pixels; below it no share of a side goes
 
 
 class Recipe(Config):
@@ -45,6 +46,11 @@ class Recipe(Config):
         Literal["auto", "float32", "bfloat16"],
         Field(description="of the passes; auto: bfloat16 on CUDA, and on CPUs made for it but for tiny images"),
     ] = "auto"
+
+
+def share_of_side(side: int, share: float) -> int:
+    """Pixels: a share of an image's side, at least 16 where it has so many."""
+    return max(min(side, SMALLEST_SIDE), round(side * share))
 
 
 @dataclass(frozen=True)

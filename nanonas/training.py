@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from .errors import EvaluationError, SpecError
 from .images import Images, augment
 from .muon import Muon
-from .recipe import Recipe
+from .recipe import Recipe, share_of_side
 
 PREDICT_BATCH = 500
 FEW_PIXELS = 16 * 16
 SMALLEST_PART = 100  # of a batch, since batch norm sees no more of it
 MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
 GROWTH = (0.0, 0.35, 0.7, 1.0)  # progressive resizing: from which progress on the first size, one between, and all
-SMALLEST_SIDE = 16  # below it nothing is made smaller
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
@@ -113,7 +112,7 @@ class Trainer:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.images, self.recipe, self.seed = images, recipe, seed
         side = max(images.pixels.shape[1:3])
-        first = max(min(side, SMALLEST_SIDE), round(side * recipe.first_side))
+        first = share_of_side(side, recipe.first_side)
         self.sizes = [images.resized(first), images.resized((first + side) // 2), images]
         self.shown = self.sizes[0]
         coins = torch.randint(2, (len(images),), generator=torch.Generator().manual_seed(seed % 2**63))

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from nanonas.errors import EvaluationError
+from nanonas.errors import EvaluationError, SpecError
 from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.evaluators.training import side_in_pixels
 from nanonas.genotype import Genotype
+from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import load_spec
 
@@ -49,6 +51,41 @@ def test_fidelity_is_part_of_the_question() -> None:
     changes: list[dict[str, Any]] = [{}, {"epochs": 2}, {"image_size": 6}, {"data_fraction": 0.3}]
     scores = [metrics(evaluator, **change)["val_loss"] for change in changes]
     assert len(set(scores)) == 4
+
+
+@pytest.mark.parametrize(
+    ("shown", "epochs", "fraction"),
+    [(1293, 2, 0.5), (2586, 2, 1.0), (3000, 2, 1.0), (12_930, 10, 1.0), (1, 2, 1 / 2586)],
+)
+def test_shown_costs_the_same_on_any_data_set(shown: int, epochs: int, fraction: float) -> None:
+    evaluator: Any = make("evaluator.epochs=2", f"evaluator.shown={shown}", "data.validation_fraction=0.1")
+    assert len(evaluator._images(8, 1.0)[0]) == 1293
+    assert evaluator.fidelity == {"epochs": epochs, "image_size": 8, "data_fraction": pytest.approx(fraction)}
+
+
+def test_a_candidate_of_cifar10_sees_a_quarter_of_the_images_four_times() -> None:
+    config: Any = load_spec("cifar10-evo").evaluator
+    assert config.of(45_000) == (4, 0.25)
+    assert side_in_pixels(config.image_size, Task(3, 32, 32, 10)) == 20
+
+
+def test_shown_and_a_fraction_contradict() -> None:
+    with pytest.raises(SpecError, match="shown sets data_fraction"):
+        make("evaluator.shown=1000", "evaluator.data_fraction=0.5")
+
+
+@pytest.mark.parametrize("size", ["3", "0", "-0.5", "1.5", "2000", "true", "x"])
+def test_an_image_size_that_is_neither_is_refused(size: str) -> None:
+    with pytest.raises(SpecError, match="must be 4 to 1024 pixels, or above 0 and up to 1"):
+        make(f"evaluator.image_size={size}")
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "pixels"),
+    [(None, 28, 28), (20, 28, 20), (40, 28, 40), (0.625, 64, 40), (0.5, 20, 16), (0.5, 8, 8), (1.0, 9, 9)],
+)
+def test_image_size_is_pixels_or_a_share(size: float | None, side: int, pixels: int) -> None:
+    assert side_in_pixels(size, Task(3, side, side // 2, 10)) == pixels
 
 
 def test_training_images_are_not_validation_images() -> None:

@@ -1,13 +1,11 @@
 """The `proxy` evaluator: zero-cost scores instead of training."""
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from ..config import ComponentConfig
 from ..trial import Fidelity
 from . import EVALUATORS
-from .training import Training
+from .training import ImageSize, Training, side_in_pixels
 
 
 @EVALUATORS.register("proxy")
@@ -20,11 +18,10 @@ class Proxy(Training):
 
     class Config(ComponentConfig):
         name: Literal["proxy"] = "proxy"
-        image_size: Annotated[int, Field(ge=4, le=1024, description="longer side; null: as the data are")] | None = None
+        image_size: ImageSize = None
 
     metrics = ("jacov", "synflow", "naswot")
 
     @property
     def fidelity(self) -> Fidelity:
-        side = self.config.image_size or max(self.task.height, self.task.width)
-        return {"epochs": 0, "image_size": side, "data_fraction": 1.0}
+        return {"epochs": 0, "image_size": side_in_pixels(self.config.image_size, self.task), "data_fraction": 1.0}

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..config import ComponentConfig
 from ..data import split
 from ..errors import RunError, SpecError
 from ..genotype import Genotype
-from ..recipe import Epochs, Recipe
+from ..recipe import Epochs
 from ..space import SearchSpace
 from ..trial import Fidelity
 from . import EVALUATORS, Say
-from .training import Training, memory_checked
+from .training import Effort, Training, memory_checked
 
 if TYPE_CHECKING:
     from ..spec import Spec
@@ -30,14 +29,12 @@ class Supernet(Training):
     strategy darts. The state after an epoch is in RUN/supernet.safetensors; without it the epochs are trained again.
     """
 
-    class Config(Recipe, ComponentConfig):
+    class Config(Effort):
         name: Literal["supernet"] = "supernet"
         epochs: Epochs = 50
         learning_rate: Annotated[float, Field(gt=0, le=10, description="peak, of the weights")] = 0.05
         architecture_learning_rate: Annotated[float, Field(gt=0, le=1, description="of the choices")] = 3e-3
         channels: Annotated[int, Field(ge=4, le=128, description="width of the supernet's first stage")] = 8
-        image_size: Annotated[int, Field(ge=4, le=1024, description="longer side; null: as the data are")] | None = None
-        data_fraction: Annotated[float, Field(gt=0, le=1, description="share of the training images")] = 1.0
         threads: Annotated[int, Field(ge=1, le=64, description="another number gives slightly other results")] = 1
 
     metrics = ("val_accuracy",)

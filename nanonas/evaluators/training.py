@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..config import ComponentConfig
 from ..data import load_dataset, split
 from ..errors import EvaluationError
 from ..genotype import Genotype
-from ..recipe import Epochs, Recipe
-from ..space import SearchSpace
+from ..recipe import Epochs, Recipe, share_of_side
+from ..space import SearchSpace, Task
 from ..trial import Fidelity
 from . import EVALUATORS, Evaluator, Say
 
@@ -28,6 +28,56 @@ if TYPE_CHECKING:
 PROXY_IMAGES = 64  # the batch of the zero-cost proxies
 
 
+def _pixels_or_share(size: Any) -> Any:
+    number = isinstance(size, (int, float)) and not isinstance(size, bool)
+    if size is not None and not (number and (0 < size <= 1 or size in range(4, 1025))):
+        raise ValueError("must be 4 to 1024 pixels, or above 0 and up to 1 as a share of the data's side")
+    return size
+
+
+ImageSize = Annotated[
+    int | float | None,
+    BeforeValidator(_pixels_or_share),
+    Field(description="longer side in pixels; up to 1, a share of the data's; null: as the data are"),
+]
+
+
+def side_in_pixels(size: int | float | None, task: Task) -> int:
+    """What an `image_size` means for a task."""
+    whole = max(task.height, task.width)
+    if size is None:
+        return whole
+    return share_of_side(whole, size) if size <= 1 else int(size)
+
+
+class Effort(Recipe, ComponentConfig):
+    """How, on how many images of which size, and for how long a candidate is trained."""
+
+    image_size: ImageSize = None
+    data_fraction: Annotated[float, Field(gt=0, le=1, description="share of the training images")] = 1.0
+    shown: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="images that a training sees, repeated ones too, so that it costs the same on any data set: "
+            "sets data_fraction, and more epochs where the images are few",
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _shown_or_a_fraction(self) -> "Effort":
+        if self.shown is not None and self.data_fraction != 1.0:
+            raise ValueError("shown sets data_fraction; leave one of them out, or set it to null or 1.0")
+        return self
+
+    def of(self, images: int) -> tuple[int, float]:
+        """Epochs, and the share of so many training images."""
+        if self.shown is None:
+            return self.epochs, self.data_fraction
+        epochs = max(self.epochs, self.shown // images)
+        return epochs, min(1.0, self.shown / (epochs * images))
+
+
 @EVALUATORS.register("training")
 class Training(Evaluator):
     """Trains a candidate for a few epochs on the training images and scores it on the validation images.
@@ -37,11 +87,9 @@ class Training(Evaluator):
     test images are never opened.
     """
 
-    class Config(Recipe, ComponentConfig):
+    class Config(Effort):
         name: Literal["training"] = "training"
         epochs: Epochs = 5
-        image_size: Annotated[int, Field(ge=4, le=1024, description="longer side; null: as the data are")] | None = None
-        data_fraction: Annotated[float, Field(gt=0, le=1, description="share of the training images")] = 1.0
 
     metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "val_loss")
 
@@ -61,11 +109,10 @@ class Training(Evaluator):
 
     @property
     def fidelity(self) -> Fidelity:
-        return {
-            "epochs": self.config.epochs,
-            "image_size": self.config.image_size or max(self.task.height, self.task.width),
-            "data_fraction": self.config.data_fraction,
-        }
+        assert self.data is not None
+        epochs, fraction = self.config.of(len(split(self.data.train_labels, self.validation_fraction, self.seed)[0]))
+        side = side_in_pixels(self.config.image_size, self.task)
+        return {"epochs": epochs, "image_size": side, "data_fraction": fraction}
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
         from ..training import seeded, threads
