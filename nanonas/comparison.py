@@ -38,9 +38,8 @@ SAME = (
     "evaluator.path",
     "evaluator.metric",
 )
-SAME_BY_TRIALS = tuple(
-    f"evaluator.{key}" for key in ("epochs", "image_size", "data_fraction", "shown")
-)  # what a trial costs
+# what a trial costs
+SAME_BY_TRIALS = ("evaluator.epochs", "evaluator.image_size", "evaluator.data_fraction", "evaluator.shown")
 MAX_VALUE = 60  # characters of a value in a message
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -109,10 +109,15 @@ class Training(Evaluator):
 
     @property
     def fidelity(self) -> Fidelity:
-        assert self.data is not None
-        epochs, fraction = self.config.of(len(split(self.data.train_labels, self.validation_fraction, self.seed)[0]))
+        epochs, fraction = self.config.of(len(self._parts[0]))
         side = side_in_pixels(self.config.image_size, self.task)
         return {"epochs": epochs, "image_size": side, "data_fraction": fraction}
+
+    @cached_property
+    def _parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which images are for training, and which for validation."""
+        assert self.data is not None
+        return split(self.data.train_labels, self.validation_fraction, self.seed)
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
         from ..training import seeded, threads
@@ -152,7 +157,7 @@ class Training(Evaluator):
 
         assert self.data is not None
         images, labels = self.data.train_images, self.data.train_labels
-        chosen, held_out = split(labels, self.validation_fraction, self.seed)
+        chosen, held_out = self._parts
         if data_fraction < 1:
             chosen = chosen[split(labels[chosen], data_fraction, self.seed)[1]]
         device = select_device(self.device_name)
