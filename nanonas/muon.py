@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
                 size = max(1.0, rows / updates.shape[2]) ** 0.5
                 for (filters, _), update in zip(pairs, updates, strict=True):
                     filters.mul_(1 - group["lr"] * group["weight_decay"])
-                    filters.add_(update.reshape(shape), alpha=-group["lr"] * size)
+                    filters.sub_(update.reshape(shape) * (group["lr"] * size))
 
     def _ahead(self, filters: nn.Parameter, momentum: float) -> Tensor:
         """The gradient after Nesterov's look ahead."""

@@ -37,7 +37,7 @@ class SupernetTrainer:
         architecture_learning_rate: float,
     ) -> None:
         self.images, self.recipe, self.flip, self.seed = images[1], recipe, flip and recipe.flip, seed
-        self.trainer = Trainer(network, images[0], recipe, flip, seed)
+        self.trainer = Trainer(network, images[0], recipe, flip, seed, captures=False)  # two steps take turns
         self.cells = [module for module in network.modules() if isinstance(module, MixedCell)]
         for cell in self.cells:
             cell.logits = cell.logits.detach().requires_grad_()  # on the device, and a leaf

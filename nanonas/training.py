@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cuda_graph import CapturedStep
 from .errors import EvaluationError, SpecError
 from .images import Images, augment
 from .muon import Muon
@@ -101,10 +102,18 @@ class Trainer:
         parts: into so many parts a batch is split, each with a thread, a copy of the network that shares its weights,
             and a batch norm of its own, as on several devices. They wait for one another once a step, where the threads
             of one operation do so in every layer. Running statistics are those of the first part.
+        captures: whether steps on CUDA are recorded and replayed.
     """
 
     def __init__(
-        self, network: nn.Module, images: Images, recipe: Recipe, flip: bool, seed: int, parts: int = 1
+        self,
+        network: nn.Module,
+        images: Images,
+        recipe: Recipe,
+        flip: bool,
+        seed: int,
+        parts: int = 1,
+        captures: bool = True,
     ) -> None:
         self.device = images.pixels.device
         self.network = network.to(self.device)
@@ -124,11 +133,13 @@ class Trainer:
         self.epoch = 0
         self.progress = 0.0
         self.steps_left = float(recipe.epochs * self.steps_per_epoch)
+        self._rate = torch.zeros((), device=self.device)  # what a captured step reads
         self.optimizers = _optimizers(self.network, recipe, fused=self.device.type in ("cpu", "cuda"))
         groups = [(optimizer, group) for optimizer in self.optimizers for group in optimizer.param_groups]
         self._state = {p: optimizer.state for optimizer, group in groups for p in group["params"]}
         self.networks = [self.network, *(_sharing_weights(self.network) for _ in range(parts - 1))]
         self._threads = max(1, torch.get_num_threads() // parts)  # of each part
+        self._captured = CapturedStep() if captures and self.device.type == "cuda" else None
         self._pool = ThreadPoolExecutor(parts, initializer=torch.set_num_threads, initargs=(self._threads,))
 
     @property
@@ -183,11 +194,13 @@ class Trainer:
         rate = learning_rate(self.recipe, self.progress + (1 - self.progress) / max(1.0, self.steps_left) / 2)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate if self._captured is None else self._rate.fill_(rate)
+        if self._captured is not None:
+            return self._captured(self._whole_step, *self._batch(chosen, generators[0]))
         parts = zip(self.networks, chosen.tensor_split(len(self.networks)), generators, strict=True)
         first, *others = [(*part, len(part[1]) / len(chosen)) for part in parts]
-        jobs = [self._pool.submit(self._gradient, *part) for part in others]
-        loss = self._gradient(*first)
+        jobs = [self._pool.submit(self._part, *part) for part in others]
+        loss = self._part(*first)
         for job, (network, *_) in zip(jobs, others, strict=True):
             loss = loss + job.result()
             for parameter, same in zip(self.network.parameters(), network.parameters(), strict=True):
@@ -197,13 +210,23 @@ class Trainer:
             optimizer.step()
         return loss
 
-    def _gradient(self, network: nn.Module, chosen: Tensor, generator: torch.Generator, share: float) -> Tensor:
-        """Of a part's share in the loss of the batch, which is returned."""
+    def _whole_step(self, batch: Tensor, labels: Tensor) -> Tensor:
+        loss = self._gradient(self.network, batch, labels)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss
+
+    def _part(self, network: nn.Module, chosen: Tensor, generator: torch.Generator, share: float) -> Tensor:
+        return self._gradient(network, *self._batch(chosen, generator), share)
+
+    def _batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         mirrored = None if self._mirrored is None else self._mirrored[chosen] ^ bool(self.epoch % 2)
-        batch = augment(self.shown, chosen, self.recipe, mirrored, generator)
+        return augment(self.shown, chosen, self.recipe, mirrored, generator), self.images.labels[chosen]
+
+    def _gradient(self, network: nn.Module, batch: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
+        """Of a part's share in the loss of the batch, which is returned."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             logits = network(batch)
-        labels = self.images.labels[chosen]
         loss = share * F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
         network.zero_grad()
         loss.backward()

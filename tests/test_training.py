@@ -26,12 +26,12 @@ from nanonas.training import (
 CPU = torch.device("cpu")
 
 
-def images(count: int = 64, side: int = 8, channels: int = 3, seed: int = 0) -> Images:
+def images(count: int = 64, side: int = 8, channels: int = 3, seed: int = 0, device: torch.device = CPU) -> Images:
     """Class 1 is bright, class 0 dark."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     pixels = rng.integers(0, 120, (count, side, side, channels)) + 130 * labels[:, None, None, None]
-    return Images.of(pixels.astype(np.uint8), labels, (0.5,) * channels, (0.25,) * channels, CPU)
+    return Images.of(pixels.astype(np.uint8), labels, (0.5,) * channels, (0.25,) * channels, device)
 
 
 def network(channels: int = 3) -> nn.Module:
@@ -375,3 +375,45 @@ def test_out_of_memory_is_recognized() -> None:
     assert out_of_memory(caught.value)
     assert out_of_memory(MemoryError())
     assert not out_of_memory(RuntimeError("size mismatch"))
+
+
+class Waiting(nn.Module):
+    """An operation that needs a number from the device."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / max(1.0, x.abs().max().item())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+class TestOnCuda:
+    """A step is recorded and replayed."""
+
+    def trained(self, *layers: nn.Module, captured: bool = True) -> Trainer:
+        given = Recipe(epochs=8, batch_size=16, optimizer="muon", first_side=0.5, precision="float32", cutout=0.25)
+        with seeded(0):
+            net = nn.Sequential(
+                nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
+            )
+        trainer = Trainer(net, images(side=32, device=torch.device("cuda")), given, True, 0)
+        assert trainer._captured is not None
+        trainer._captured.possible = captured
+        while not trainer.done:
+            trainer.run_epoch()
+        return trainer
+
+    def test_a_replayed_training_is_the_one_that_was_written(self) -> None:
+        captured, plain = self.trained(nn.ReLU()), self.trained(nn.ReLU(), captured=False)
+        assert captured._captured is not None and captured._captured.graph is not None
+        for one, other in zip(weights(captured), weights(plain), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+    def test_dropout_draws_anew_and_from_the_seed(self) -> None:
+        first, second = self.trained(nn.Dropout(0.5)), self.trained(nn.Dropout(0.5))
+        for one, other in zip(weights(first), weights(second), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+        assert not torch.allclose(weights(first)[0], weights(self.trained(nn.Dropout(0.0)))[0])
+
+    def test_what_waits_for_the_device_runs_as_written(self) -> None:
+        trainer = self.trained(Waiting())
+        assert trainer._captured is not None and not trainer._captured.possible
+        assert score(predict(trainer.network, trainer.images), trainer.images.labels)["accuracy"] > 0.95
