@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from itertools import cycle
+from itertools import cycle, takewhile
 from typing import Literal
 
 import pytest
@@ -378,6 +378,18 @@ def test_every_mobile_block_is_built_as_measured(block: str, activation: Literal
 def test_what_is_no_mobile_genotype_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="genotype"):
         make("mobile").parse(text)
+
+
+def test_a_mobile_stage_halves_only_as_its_reductions_say() -> None:
+    space = SPACES["mobile"](SPACES["mobile"].Config(reductions=(("keep",), ("pool",), ("pool", "stride"))))
+    rng = random.Random(0)
+    drawn = [space.sample(rng) for _ in range(20)]
+    drawn += [space.mutate(genotype, rng) for genotype in drawn]
+    stages = zip(*(str(genotype).split("/")[1:] for genotype in drawn), strict=True)
+    seen = [{"".join(takewhile(str.isalpha, text)) for text in stage} for stage in stages]
+    assert seen == [{"keep"}, {"pool"}, {"pool", "stride"}]
+    with pytest.raises(SpecError, match="stage1.reduction cannot be 'pool'"):
+        space.parse("w16/pool16:conv3e2x1/keep32:conv3e2x1/pool48:conv3e2x1")
 
 
 def test_mobile_refuses_an_unknown_block() -> None:

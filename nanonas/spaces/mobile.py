@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 STAGES = 3
 SQUEEZE = 8  # channels to one hidden unit of squeeze-and-excitation
 CHOICES_OF_A_STAGE = 7
+Reduction = Literal["pool", "stride", "keep"]
 REDUCTIONS = {"pool": "halved by 2×2 maxima", "stride": "halved by stride 2", "keep": "as large as before"}
 
 Width = Annotated[int, Field(ge=4, le=512)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
+Reductions = Annotated[tuple[Reduction, ...], Field(min_length=1)]
 
 
 def _plain(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
@@ -81,6 +83,9 @@ class Mobile(SearchSpace):
         widths: Annotated[
             tuple[Widths, Widths, Widths], Field(description="channels of the first, second and third stage")
         ] = ((16, 24, 32, 48), (32, 48, 64, 80, 96, 112), (48, 64, 80, 96, 112, 128))
+        reductions: Annotated[
+            tuple[Reductions, Reductions, Reductions], Field(description="how each stage may halve the image, or not")
+        ] = (("pool", "stride", "keep"),) * 3
         depths: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(min_length=1)] = (1, 2, 3)
         blocks: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(BLOCKS)
         kernels: Annotated[tuple[Literal[1, 3, 5, 7], ...], Field(min_length=1)] = (3, 5)
@@ -105,12 +110,12 @@ class Mobile(SearchSpace):
                 raise ValueError("an option is listed twice")
             return options
 
-        @field_validator("widths")
+        @field_validator("widths", "reductions")
         @classmethod
-        def _distinct_widths(cls, widths: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-            for options in widths:
+        def _distinct_in_a_stage(cls, stages: tuple[tuple[Value, ...], ...]) -> tuple[tuple[Value, ...], ...]:
+            for options in stages:
                 cls._distinct(options)
-            return widths
+            return stages
 
     measures = ("params", "macs", "activations")
 
@@ -118,9 +123,9 @@ class Mobile(SearchSpace):
         self.config = config
         self.active = layers.ACTIVATIONS[config.activation]()
         self.choices = [Choice("stem", config.stem)]
-        for stage, widths in enumerate(config.widths, 1):
+        for stage, (widths, reductions) in enumerate(zip(config.widths, config.reductions, strict=True), 1):
             self.choices += [
-                Choice(f"stage{stage}.reduction", tuple(REDUCTIONS)),
+                Choice(f"stage{stage}.reduction", reductions),
                 Choice(f"stage{stage}.width", widths),
                 Choice(f"stage{stage}.block", config.blocks),
                 Choice(f"stage{stage}.kernel", config.kernels),
