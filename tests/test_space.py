@@ -388,7 +388,7 @@ def test_a_mobile_stage_halves_only_as_its_reductions_say() -> None:
     stages = zip(*(str(genotype).split("/")[1:] for genotype in drawn), strict=True)
     seen = [{"".join(takewhile(str.isalpha, text)) for text in stage} for stage in stages]
     assert seen == [{"keep"}, {"pool"}, {"pool", "stride"}]
-    with pytest.raises(SpecError, match="stage1.reduction cannot be 'pool'"):
+    with pytest.raises(SpecError, match=r"stage1\.reduction cannot be 'pool'"):
         space.parse("w16/pool16:conv3e2x1/keep32:conv3e2x1/pool48:conv3e2x1")
 
 
