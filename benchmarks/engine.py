@@ -92,6 +92,7 @@ def own_time(strategy: str) -> dict[str, float]:
         f"strategy={strategy}",
         "evaluator={name: synthetic_proxies}",
         f"budget.trials={MARKS[-1]}",
+        "space={name: nano}",
         "constraints={}",
     ]
     executor = "executor={name: inline, lookahead: 1}"

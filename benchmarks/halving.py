@@ -84,12 +84,13 @@ SETTINGS = {
         first_seed=1000,
     ),
     "fashion_mnist": Setting(
-        "cifar10-evo", (*FASHION, "evaluator.data_fraction=0.05", "budget={minutes: 2}", "train={epochs: 1}")
+        "cifar10-evo",
+        (*FASHION, "space={name: nano}", "evaluator.data_fraction=0.05", "budget={minutes: 2}", "train={epochs: 1}"),
     ),
     # random search affords three or four evaluations
     "fashion_mnist_dear": Setting(
         "cifar10-evo",
-        (*FASHION, "evaluator.data_fraction=0.1", "budget={minutes: 3}", "train={epochs: 2}"),
+        (*FASHION, "space={name: nano}", "evaluator.data_fraction=0.1", "budget={minutes: 3}", "train={epochs: 2}"),
         factor=4,
     ),
     # a full evaluation of a wide network takes most of the time, so random search has the best of one or two; the

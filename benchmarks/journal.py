@@ -32,6 +32,7 @@ def searched(run: Path, trials: int) -> None:
         "evaluator={name: synthetic}",
         "executor={name: inline, lookahead: 1}",
         f"budget={{trials: {trials}}}",
+        "space={name: nano}",
         "constraints={}",
     ]
     for _ in search(load_spec("cifar10-evo", sets), run):

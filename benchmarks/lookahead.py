@@ -83,6 +83,7 @@ def measure(lookahead: int) -> dict[str, Any]:
         "evaluator={name: synthetic}",
         f"executor={{name: simulated, lookahead: {lookahead}}}",
         f"budget={{trials: {TRIALS}}}",
+        "space={name: nano}",
         "constraints={}",
     ]
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:

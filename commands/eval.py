@@ -20,7 +20,7 @@ def eval(  # the command's name
     ],
     set_: Set = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Load a .ts or .pt2 from elsewhere, though it can hold code.")
+        bool, typer.Option("--trust", help="Load a .ts, .pt2 or .pte from elsewhere, though it can hold code.")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
