@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from common import Record
-from whole_runs import data_of, measure, nanonas, options
+from whole_runs import data_of, measure, options, search
 
 from nanonas.environment import environment
 
@@ -32,8 +32,7 @@ def main() -> None:
     for arm, sets in {} if arguments.table else ARMS.items():
         if not RECORD.has(arm=arm, minutes=arguments.minutes):
             words = [*data_of(arguments), *sets, f"budget.minutes={arguments.minutes}"]
-            given = [word for item in words for word in ("--set", item)]
-            found, seconds = nanonas("search", "--preset", PRESET, *given, "--out", str(arguments.out / arm))
+            found, seconds = search(PRESET, words, arguments.out / arm)
             hourly = round(3600 * found["trials"] / seconds)
             row = {"arm": arm, "minutes": arguments.minutes, "trials": found["trials"], "candidates_an_hour": hourly}
             RECORD.append(row | {"seconds": seconds, "environment": environment(threads=1)})

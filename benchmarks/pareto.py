@@ -10,12 +10,11 @@ accuracies of the cheap trainings, which is what either arm had to go by. Append
 row an arm and seed; skips what is there.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from common import Record
-from whole_runs import data_of, nanonas, options, settings
+from whole_runs import data_of, options, search, settings
 
 from nanonas.environment import cores, environment
 from nanonas.pareto import hypervolume
@@ -41,9 +40,7 @@ def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path
     sets = [*sets, f"seed={seed}"]
     if arm == "random":
         sets += ["strategy={name: random}", f"budget={{trials: {trials}}}"]
-    shutil.rmtree(out, ignore_errors=True)
-    words = [word for item in sets for word in ("--set", item)]
-    found, seconds = nanonas("search", "--preset", PRESET, *words, "--out", str(out))
+    found, seconds = search(PRESET, sets, out)
     front = [{"genotype": entry["genotype"], "metrics": entry["metrics"]} for entry in found["front"]]
     most = load_spec(PRESET, sets).constraints["params"]
     return {

@@ -40,17 +40,23 @@ def nanonas(*arguments: str) -> tuple[dict[str, Any], float]:
     return document, round(time.perf_counter() - start, 1)
 
 
+def search(preset: str, sets: list[str], out: Path) -> tuple[dict[str, Any], float]:
+    """A search from nothing, as a user types it; what lay in `out` is gone."""
+    shutil.rmtree(out, ignore_errors=True)
+    words = [word for item in sets for word in ("--set", item)]
+    return nanonas("search", "--preset", preset, *words, "--out", str(out))
+
+
 def measure(preset: str, genotype: str | None, seed: int, sets: list[str], out: Path) -> dict[str, Any]:
     spec = load_spec(preset, [*sets, f"seed={seed}"])
     load_dataset(spec.data, lambda text: print(text, file=sys.stderr))
-    shutil.rmtree(out, ignore_errors=True)
     row: dict[str, Any] = {"preset": preset, "given": genotype, "seed": seed, "sets": sets}
     if genotype is None:
-        words = [word for item in [*sets, f"seed={seed}"] for word in ("--set", item)]
-        found, row["search_seconds"] = nanonas("search", "--preset", preset, *words, "--out", str(out))
+        found, row["search_seconds"] = search(preset, [*sets, f"seed={seed}"], out)
         row |= {key: found[key] for key in ("trials", "cached", "failed", "random")}
         row["val_accuracy"] = found["best"]["metrics"]["val_accuracy"]
     else:
+        shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         write_text(out / "spec.yaml", spec.text())
         row |= {"trials": 0, "search_seconds": 0.0}
