@@ -192,9 +192,10 @@ class Trainer:
     def _step(self, chosen: Tensor, generators: list[torch.Generator]) -> Tensor:
         # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero
         rate = learning_rate(self.recipe, self.progress + (1 - self.progress) / max(1.0, self.steps_left) / 2)
+        given = rate if self._captured is None else self._rate.fill_(rate)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate if self._captured is None else self._rate.fill_(rate)
+                group["lr"] = given
         if self._captured is not None:
             return self._captured(self._whole_step, *self._batch(chosen, generators[0]))
         parts = zip(self.networks, chosen.tensor_split(len(self.networks)), generators, strict=True)

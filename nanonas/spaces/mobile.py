@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -85,7 +85,7 @@ class Mobile(SearchSpace):
         ] = ((16, 24, 32, 48), (32, 48, 64, 80, 96, 112), (48, 64, 80, 96, 112, 128))
         reductions: Annotated[
             tuple[Reductions, Reductions, Reductions], Field(description="how each stage may halve the image, or not")
-        ] = (("pool", "stride", "keep"),) * 3
+        ] = (get_args(Reduction),) * 3
         depths: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(min_length=1)] = (1, 2, 3)
         blocks: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(BLOCKS)
         kernels: Annotated[tuple[Literal[1, 3, 5, 7], ...], Field(min_length=1)] = (3, 5)
