@@ -25,12 +25,14 @@ from nanonas.errors import ExportError
 from nanonas.exporters import EXPORTERS
 from nanonas.exporting import check_parity, parity
 from nanonas.genotype import Genotype
+from nanonas.layers import ACTIVATIONS
 from nanonas.space import SearchSpace, Task
 from nanonas.spaces import SPACES
 
 FORMATS = ("onnx", "torchscript", "pt2")
 BATCHES = (1, 2, 7)
 TASK = Task(3, 32, 32, 10)
+SETTINGS = {"mobile": [{"kernels": [1, 3, 5, 7], "activation": name} for name in ACTIVATIONS]}  # all there is in it
 
 
 def network_of(space: SearchSpace, genotype: Genotype, seed: int) -> nn.Module:
@@ -86,11 +88,11 @@ def not_drawn(space: SearchSpace, genotypes: Sequence[Genotype]) -> list[str]:
 
 def measure(name: str, count: int, seed: int) -> dict[str, Any]:
     start = time.monotonic()
-    space = SPACES[name](SPACES[name].Config.model_validate({}))
-    genotypes = drawn(space, count, seed)
+    spaces = [SPACES[name](SPACES[name].Config.model_validate(given)) for given in SETTINGS.get(name, [{}])]
+    genotypes = drawn(spaces[0], count, seed)
     worst, failures = dict.fromkeys(FORMATS, 0.0), []
     for number, genotype in enumerate(genotypes):
-        network = network_of(space, genotype, seed + number)
+        network = network_of(spaces[number % len(spaces)], genotype, seed + number)  # turn about
         for form in FORMATS:
             with tempfile.TemporaryDirectory() as folder:
                 try:
@@ -105,7 +107,7 @@ def measure(name: str, count: int, seed: int) -> dict[str, Any]:
         "batches": BATCHES,
         "failures": failures,
         "largest_difference": {form: float(f"{value:.2g}") for form, value in worst.items()},
-        "options_not_drawn": not_drawn(space, genotypes),
+        "options_not_drawn": not_drawn(spaces[0], genotypes),
         "seconds": round(time.monotonic() - start),
         "environment": environment(torch.get_num_threads()),
     }

@@ -38,7 +38,7 @@ def measure(run: Path, rounds: int, sets: list[str]) -> dict[str, Any]:
         name: Model.of_file(EXPORTERS[name.removesuffix("-int8")].read(run / entry["path"]), metadata)
         for name, entry in files.items()
     }
-    count_test_look(run, "benchmarks/int8.py")
+    count_test_look(run, "eval")
     pixels, labels = load_dataset(override_data(classifier.card.data, sets)).test()
     expected = Model.of_network(classifier).outputs(pixels).argmax(1)
     found = {name: model.outputs(pixels).argmax(1) for name, model in models.items()}

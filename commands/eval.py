@@ -6,7 +6,7 @@ import typer
 
 from nanonas import completion
 
-from .options import Json, Quiet, Set
+from .options import Json, Quiet, SetData
 
 
 def eval(  # the command's name
@@ -18,7 +18,7 @@ def eval(  # the command's name
             autocompletion=completion.runs,
         ),
     ],
-    set_: Set = None,
+    set_: SetData = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Load a .ts, .pt2 or .pte from elsewhere, though it can hold code.")
     ] = False,

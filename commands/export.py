@@ -6,7 +6,7 @@ import typer
 
 from nanonas import completion
 
-from .options import Json, Quiet, Run, Set
+from .options import Json, Quiet, Run, SetData
 
 
 def export(
@@ -29,7 +29,7 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Keep an int8 file that loses more than a point of test accuracy.")
     ] = False,
-    set_: Set = None,
+    set_: SetData = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nanonas.completion import runs, settings
+from nanonas.completion import data_settings, runs, settings
 
 Set = Annotated[
     list[str] | None,
@@ -13,6 +13,15 @@ Set = Annotated[
         metavar="KEY=VALUE",
         help="Change one key of the spec; the value is YAML. Repeatable.",
         autocompletion=settings,
+    ),
+]
+SetData = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of data, such as data.root when the images have moved. Repeatable.",
+        autocompletion=data_settings,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document; all else goes to stderr.")]

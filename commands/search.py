@@ -20,7 +20,8 @@ def search(
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: runs/<name>-seed<seed>.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Worker processes; default: one a core.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Worker processes; default: one a core, at most executor.lookahead."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure one evaluation, estimate the rest, stop.")

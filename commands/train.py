@@ -39,6 +39,7 @@ def train(
     except KeyboardInterrupt:
         words = ["nanonas", "train", str(path), *(["--genotype", genotype] if genotype else [])]
         words += [*(word for item in set_ or [] for word in ("--set", item)), *(["--out", str(out)] if out else [])]
+        words += [*(["--json"] if json else []), *(["--quiet"] if quiet else [])]
         output.say(f"warning: interrupted. Go on after the last finished epoch with:\n  {shlex.join(words)}")
-        raise typer.Exit(130) from None
+        raise
     output.result(result, report.train_table)

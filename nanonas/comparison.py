@@ -143,7 +143,7 @@ def _load(path: Path) -> _Run:
         warnings.append(f"{path}: a training without a search of its own; its spread is that of the training only")
     elif search is None:
         warnings.append(f"{path}: the search is not finished; go on: {_search_command(path, path)}")
-    if other and best:
+    if record.trained_the_chosen is False:
         warnings.append(f"{path}: trained another genotype than the best of its search")
     if measured is None:
         warnings.append(f"{path}: has no test accuracy; run: nanonas train {shlex.quote(str(path))}")
@@ -185,6 +185,8 @@ def _add_curves(runs: Sequence[_Run]) -> dict[str, Any]:
 def _identity(spec: Spec, trained: Spec) -> dict[str, Any]:
     content = spec.model_dump(mode="json", exclude={"name", "seed", "device"})
     content["executor"] = {"lookahead": spec.executor.lookahead}
+    if spec.budget.minutes is not None:  # of how many workers, and where
+        content["budget"] |= {"executor": f"{spec.executor.name} {spec.executor.workers}", "device": spec.device}
     content |= {"data": trained.data.model_dump(mode="json"), "train": trained.train.model_dump(mode="json")}
     return {key: value for key, value in flat(content).items() if value != {}}
 
@@ -216,7 +218,7 @@ def _commands(path: Path, spec: Spec, train: TrainResult | None, other: bool) ->
         before, after = (flat(one.model_dump(mode="json")) for one in (spec, train.spec))
         words = ["--genotype", train.genotype] if other else []
         for key in after:
-            if key.split(".")[0] in ("seed", "train", "data") and after[key] != before.get(key):
+            if key.split(".")[0] in ("seed", "device", "space", "train", "data") and after[key] != before.get(key):
                 words += ["--set", f"{key}={json.dumps(after[key])}"]
         commands.append(shlex.join(["nanonas", "train", str(again), *words]))
     return commands
@@ -274,6 +276,7 @@ def _mismatch(groups: Collection[Sequence[_Run]]) -> list[str]:
     alike = len({run.record.spec.evaluator.name for run in firsts}) == 1
     found = _differing(groups, SAME + SAME_BY_TRIALS if by_trials and alike else SAME)
     others = tuple(f"{section}." for section in ("data", "space") if f"{section}.name" in found)
+    others += ("budget.executor", "budget.device") if "budget.minutes" in found else ()
     return [key for key in found if key.endswith(".name") or not key.startswith(others)]
 
 

@@ -73,6 +73,11 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     return found if "=" in incomplete else [f"{key}=", *found]  # with both, a shell stops behind the sign
 
 
+def data_settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Those of the data, which is all that may differ once a network is trained."""
+    return [setting for setting in settings(ctx, incomplete) if setting.startswith("data.")]
+
+
 def _spec(given: dict[str, Any]) -> "Spec":
     """Of the preset, file or run that was given, with what was set before; any spec when there is none yet."""
     from .errors import NanonasError
@@ -81,8 +86,8 @@ def _spec(given: dict[str, Any]) -> "Spec":
     source: str | Path | None = given.get("preset")
     if given.get("spec"):
         source = Path(given["spec"])
-    elif given.get("run"):
-        source = Path(given["run"]) / "spec.yaml"
+    elif run := given.get("run") or given.get("target"):
+        source = Path(run) / "spec.yaml"
     try:
         spec = load_spec(source) if source else Spec(name="any", budget=Budget(trials=1000))
         for override in given.get("set_") or ():

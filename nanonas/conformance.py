@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .run_record import RunRecord
+from .run_record import Machine, RunRecord
 from .spec import flat
 from .statistics import duration, seeds_needed
 
@@ -42,11 +42,12 @@ def _listed(items: Iterable[object]) -> str:
 
 def _code(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     runs = _runs(groups)
-    if unknown := [run.path for run in runs if run.machine.nanonas is None]:
+    if unknown := [run.path for run in runs if any(machine.nanonas is None for machine in run.machines)]:
         return "fail", f"no version of nanonas is recorded in {_listed(unknown)}"
-    if dirty := [run.path for run in runs if (run.machine.commit or "").endswith("+")]:
+    if dirty := [run.path for run in runs if any((it.commit or "").endswith("+") for it in run.machines)]:
         return "fail", f"made by code with changes that no commit holds: {_listed(dirty)}"
-    versions = [f"{run.machine.nanonas}{f' ({run.machine.commit})' if run.machine.commit else ''}" for run in runs]
+    machines = [machine for run in runs for machine in run.machines]
+    versions = [f"{machine.nanonas}{f' ({machine.commit})' if machine.commit else ''}" for machine in machines]
     return "pass", f"search, training and evaluation are those of nanonas {_listed(versions)}"
 
 
@@ -114,15 +115,14 @@ def _over_time(groups: Groups, mismatch: Sequence[str]) -> Verdict:
 
 def _hardware(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     runs = _runs(groups)
-    if unknown := [run.path for run in runs if run.machine.cpu is None or run.machine.torch is None]:
+    if unknown := [run.path for run in runs if any(it.cpu is None or it.torch is None for it in run.machines)]:
         return "fail", f"processor or versions are not recorded in {_listed(unknown)}"
-    kinds = _listed(_hardware_of(run) for run in runs)
-    different = len({_hardware_of(run) for run in runs}) > 1
-    return ("fail", f"the runs are from different machines or versions: {kinds}") if different else ("pass", kinds)
+    kinds = {_hardware_of(machine) for run in runs for machine in run.machines}
+    told = _listed(sorted(kinds))
+    return ("fail", f"the runs are from different machines or versions: {told}") if len(kinds) > 1 else ("pass", told)
 
 
-def _hardware_of(run: RunRecord) -> str:
-    machine = run.machine
+def _hardware_of(machine: Machine) -> str:
     return " + ".join([f"{machine.cores} × {machine.cpu}", *machine.gpu, f"torch {machine.torch}"])
 
 
@@ -147,20 +147,17 @@ def _test_data(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     trained = [run for run in runs if run.train]
     if not trained:
         return "not applicable", "nothing was tested yet"
-    if chosen := [run.path for run in trained if _other(run)]:
+    if chosen := [run.path for run in trained if run.trained_the_chosen is False]:
         return "fail", f"trained another genotype than the best on validation data: {_listed(chosen)}"
     if uncounted := [run.path for run in trained if "train" not in run.looks]:
         return "fail", f"no count of the looks at test data in {_listed(uncounted)}"
     if again := [run.path for run in trained if run.looks.count("train") > 1]:
         return "fail", f"tested after more than one training: {_listed(again)}"
+    if given := [run.path for run in trained if run.trained_the_chosen is None]:
+        return "not applicable", f"no search of its own tells why this network was trained: {_listed(given)}"
     looks = sum(run.looks.count("eval") for run in trained)
     later = f", and {looks} time{'s' * (looks > 1)} by eval after it" if looks else ""
     return "pass", f"the winner was chosen on validation images; each run's last training opened test data once{later}"
-
-
-def _other(run: RunRecord) -> bool:
-    best = run.search.best if run.search else None
-    return bool(run.train and best and best.genotype != run.train.genotype)
 
 
 def _unknown(groups: Groups, mismatch: Sequence[str]) -> Verdict:

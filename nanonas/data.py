@@ -18,7 +18,7 @@ from . import image_folder, torchvision_sets
 from .config import Config
 from .dataset_cache import (
     ArrayImages,
-    Images,
+    Decodable,
     Indices,
     Labels,
     Pixels,
@@ -212,7 +212,7 @@ def split(labels: Labels, fraction: float, seed: int) -> tuple[Indices, Indices]
     return np.setdiff1d(np.arange(len(labels), dtype=np.int64), validation), validation
 
 
-def _parts(raw: Raw) -> dict[str, tuple[Images, Indices]]:
+def _parts(raw: Raw) -> dict[str, tuple[Decodable, Indices]]:
     if raw.test is not None:
         return {
             "train": (raw.train, np.arange(len(raw.train.labels))),

@@ -36,7 +36,7 @@ Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
 
 
-class Images(Protocol):
+class Decodable(Protocol):
     """Labelled images that are decoded when they are read, (N, H, W, C); `shape` is (H, W, C)."""
 
     @property
@@ -78,8 +78,8 @@ class Raw:
     """What a source is read to. Without a test part, a fifth of `train` becomes it."""
 
     classes: tuple[str, ...]
-    train: Images
-    test: Images | None
+    train: Decodable
+    test: Decodable | None
 
 
 class Meta(Config):
@@ -148,7 +148,7 @@ def write_entry(
     path: Path,
     name: str,
     classes: tuple[str, ...],
-    parts: Mapping[str, tuple[Images, Indices]],
+    parts: Mapping[str, tuple[Decodable, Indices]],
     progress: Callable[[int, int], None],
 ) -> None:
     """Decodes `parts`, train and test, into a folder beside `path` that then takes its place.
@@ -161,7 +161,7 @@ def write_entry(
     digest = hashlib.sha256(json.dumps(classes).encode())
     histogram = np.zeros((parts["train"][0].shape[2], 256), dtype=np.int64)
 
-    def decoded(part: str, images: Images, indices: Indices) -> Iterator[Pixels]:
+    def decoded(part: str, images: Decodable, indices: Indices) -> Iterator[Pixels]:
         nonlocal done
         chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // math.prod(images.shape)))
         for start in range(0, len(indices), chunk):

@@ -1,6 +1,7 @@
 """How good is it: accuracy, calibration and latency, of a run's network or of an exported file."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,14 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Calla
     model = Model.of_file(file, metadata)
     dataset = load_dataset(override_data(metadata.data, overrides), say)
     model.check_fit(dataset)
-    try:
-        measured = _measured(model, dataset, say)
-    except NanonasError:
-        raise
-    except Exception as error:  # whatever a runtime raises for a file that loads and does not run
-        raise ExportError(f"{path} loads but does not run: {reason(error)}") from None
+    with locked(run) if run else nullcontext():
+        looks = count_test_look(run, "eval") if run else None
+        try:
+            measured = _measured(model, dataset, say)
+        except NanonasError:
+            raise
+        except Exception as error:  # whatever a runtime raises for a file that loads and does not run
+            raise ExportError(f"{path} loads but does not run: {reason(error)}") from None
     return document(
         "eval",
         run or path.parent,
@@ -98,7 +101,7 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Calla
         **measured,
         params=metadata.params,
         macs=metadata.macs,
-        test_looks=count_test_look(run, "eval") if run else None,
+        test_looks=looks,
         **dataset.source,
         environment=environment(threads=1),
     )
@@ -134,4 +137,4 @@ def _run_of(path: Path) -> Path | None:
         return None
     listed = [entry for entry in exported_files(run) if entry.path == f"exports/{path.name}"]
     unchanged = any(entry.bytes == path.stat().st_size and entry.sha256 == sha256(path) for entry in listed)
-    return path.parent.parent if unchanged else None
+    return (path.parent.parent if path.parent.name else run) if unchanged else None

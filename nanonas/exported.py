@@ -21,7 +21,7 @@ class Times(BaseModel):
     p95: float
 
 
-class Latency(BaseModel):
+class Latencies(BaseModel):
     """On one thread."""
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class ExportedFile(BaseModel):
     top1_agreement: float
     test_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
     with_preprocessing: bool = False
-    latency_ms: Latency
+    latency_ms: Latencies
 
 
 def exported_files(run: Path) -> list[ExportedFile]:

@@ -10,7 +10,7 @@ import torch
 from .classifier import Classifier, WithPreprocessing, load_model
 from .data import Dataset, load_dataset
 from .errors import ExportError
-from .exported import ExportedFile, Latency, exported_files, remember, sha256
+from .exported import ExportedFile, Latencies, exported_files, remember, sha256
 from .exporters import EXPORTERS, Exporter, Metadata
 from .inference import Model, softmax
 from .model_card import describe, write_card
@@ -102,19 +102,21 @@ class Target(NamedTuple):
 
 def targets_of(formats: Sequence[str], int8: bool, with_preprocessing: bool) -> list[Target]:
     wanted = {name: EXPORTERS[name] for name in formats}
+    if not wanted and not int8:
+        raise ExportError(f"no format is named; allowed: {', '.join(EXPORTERS)}")
     if int8 and not any(exporter.quantizes for exporter in wanted.values()):
         wanted["onnx"] = EXPORTERS["onnx"]
     for exporter in wanted.values():
         exporter.check()
     targets = [Target(name, exporter) for name, exporter in wanted.items()]
-    if int8:
-        targets += [Target(name, exporter, "int8") for name, exporter in wanted.items() if exporter.quantizes]
     if with_preprocessing:
         other = next((name for name in wanted if not wanted[name].takes_pixels), None)
         if other is not None:
             able = ", ".join(name for name in EXPORTERS if EXPORTERS[name].takes_pixels)
             raise ExportError(f"{other} has no file with preprocessing; allowed: {able}")
         targets += [Target(name, exporter, "pixels") for name, exporter in wanted.items()]
+    if int8:  # last, since it may be refused
+        targets += [Target(name, exporter, "int8") for name, exporter in wanted.items() if exporter.quantizes]
     return targets
 
 
@@ -180,7 +182,7 @@ def _export(target: Target, folder: Path, reference: _Reference, float32: Export
         top1_agreement=agreement,
         test_accuracy=accuracy,
         with_preprocessing=metadata.with_preprocessing,
-        latency_ms=Latency.model_validate(latency),
+        latency_ms=Latencies.model_validate(latency),
     )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from .dataset_cache import Labels, Pixels
 from .errors import DataError
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ LAYOUT = "expected ROOT/train/<class>/* and ROOT/test/<class>/*, or one folder R
 PART_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
 # below this many pixels threads cost more in waiting for the interpreter lock than decoding beside it saves
 THREADS_FROM_PIXELS = 128 * 128
-
-Pixels = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

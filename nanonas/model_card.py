@@ -8,23 +8,18 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from .classifier import Classifier
 from .data import Dataset
 from .environment import environment
-from .errors import RunError
 from .exported import ExportedFile
 from .exporters import by_suffix
-from .run_directory import document, read_json, run_spec, write_json, write_text
+from .run_directory import document, run_spec, write_json, write_text
+from .run_record import SearchResult, TrainResult, read
 from .statistics import count, duration
 
 Z = 1.959964  # the normal distribution's 97.5 % quantile
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Seconds = Annotated[float, Field(ge=0)]
-Read = TypeVar("Read", bound=BaseModel)
 
 
 def write_card(run: Path, description: dict[str, Any], files: Sequence[ExportedFile]) -> None:
@@ -42,7 +37,8 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
         accuracy: of the network itself, on so many test images.
     """
     card, spec = classifier.card, run_spec(run)
-    search, training = _read(run / "search.json", _Search), _read(run / "train.json", _Training)
+    search = read(run / "search.json", SearchResult, advice := "delete it to export without it")
+    training = read(run / "train.json", TrainResult, advice)
     return {
         "name": spec.name,
         "task": "image classification",
@@ -61,48 +57,12 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
             "strategy": spec.strategy.model_dump(mode="json"),
             "budget": spec.budget.model_dump(mode="json"),
             "seed": spec.seed,
-            **search.model_dump(exclude={"best"}),
+            **search.model_dump(include={"trials", "failed", "seconds"}),
             "is_winner": search.best is not None and search.best.genotype == card.genotype,
         },
-        "training": training and training.model_dump(),
+        "training": training and training.model_dump(include={"epochs", "train_seconds", "device"}),
         "environment": environment(threads=1),
     }
-
-
-class _Best(BaseModel):
-    genotype: str
-
-
-class _Search(BaseModel):
-    """What a card needs of search.json."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    trials: Count
-    failed: Count
-    seconds: Seconds
-    best: _Best | None
-
-
-class _Training(BaseModel):
-    """What a card needs of train.json."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    epochs: Count
-    train_seconds: Seconds
-    device: str
-
-
-def _read(path: Path, kind: type[Read]) -> Read | None:
-    if not path.exists():
-        return None
-    try:
-        return kind.model_validate(read_json(path))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise RunError(f"{path} is damaged: {where}: {problem['msg']}; delete it to export without it") from None
 
 
 def _accuracy(value: float, images: int) -> dict[str, Any]:

@@ -31,24 +31,13 @@ def front(trials: Sequence[Trial], objectives: Objectives) -> list[Trial]:
     return [trial for _, trial in best]
 
 
-def violation(metrics: Mapping[str, float], constraints: Mapping[str, float]) -> float:
-    """By how much metrics exceed their bounds, as a sum of fractions of the bounds; 0 when all are met."""
-    return sum(max(0.0, metrics[name] / bound - 1) for name, bound in constraints.items() if name in metrics)
-
-
-def ranks(points: Sequence[Sequence[float]], violations: Sequence[float] | None = None) -> list[int]:
-    """The front that each point belongs to, from 0 (Deb et al. 2002, sections III-A and VI).
-
-    What violates less comes before what violates more, whatever the points say.
-    """
-    violations = violations or [0.0] * len(points)
+def ranks(points: Sequence[Sequence[float]]) -> list[int]:
+    """The front that each point belongs to, from 0 (Deb et al. 2002, section III-A)."""
     rank = [-1] * len(points)
     left = set(range(len(points)))
     number = 0
     while left:
-        least = min(violations[i] for i in left)
-        ready = [i for i in left if violations[i] == least]
-        best = [i for i in ready if not any(dominates(points[j], points[i]) for j in ready)]
+        best = [i for i in left if not any(dominates(points[j], points[i]) for j in left)]
         for i in best:
             rank[i] = number
         left -= set(best)

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from .engine import MAX_INFEASIBLE
@@ -51,7 +52,8 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
     except EvaluationError as error:
         raise SpecError(f"the measured evaluation failed: {error}; see the evaluator's settings") from None
     seconds_per_trial = time.perf_counter() - start
-    workers = EXECUTORS[spec.executor.name](spec.executor, spec).workers
+    with closing(EXECUTORS[spec.executor.name](spec.executor, spec)) as executor:
+        workers = executor.workers
     busy = min(workers, cores())
     by_trials = spec.budget.trials * seconds_per_trial / busy if spec.budget.trials else None
     by_minutes = spec.budget.minutes * 60 if spec.budget.minutes else None

@@ -15,31 +15,18 @@ from .run_directory import document, read_json
 from .space import SearchSpace
 from .spec import Spec
 from .strategies import STRATEGIES
-from .trial import Fidelity, Trial, trial_of
+from .trial import Trial, at_highest_fidelity, trial_of
 
 
 def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:
     """The best by the first objective, of those at the highest fidelity that was reached; the earliest of equals."""
-    done = _at_highest_fidelity(trials, spec)
+    done = at_highest_fidelity(trials, spec.objectives)
     return max(done, key=lambda trial: (scores(trial.metrics, spec.objectives), -trial.trial), default=None)
 
 
 def front_of(trials: Sequence[Trial], spec: Spec) -> list[Trial]:
     """Those at the highest fidelity that no other dominates, the best by the first objective first."""
-    return front(_at_highest_fidelity(trials, spec), spec.objectives)
-
-
-def _at_highest_fidelity(trials: Sequence[Trial], spec: Spec) -> list[Trial]:
-    scored = [trial for trial in trials if trial.has(spec.objectives)]
-    highest = max((_cost(trial.fidelity) for trial in scored), default=0.0)
-    return [trial for trial in scored if _cost(trial.fidelity) == highest]
-
-
-def _cost(fidelity: Fidelity) -> float:
-    cost = 1.0
-    for value in fidelity.values():
-        cost *= value
-    return cost
+    return front(at_highest_fidelity(trials, spec.objectives), spec.objectives)
 
 
 def read_trials(run: Path, space: SearchSpace) -> list[Trial]:
@@ -98,7 +85,7 @@ def _entry(trial: Trial, report: Mapping[str, float]) -> dict[str, Any]:
 def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
     """What random sampling reached inside this search: its trials without a parent. Not an equal-budget arm."""
     metric, way = next(iter(spec.objectives.items()))
-    scored = _at_highest_fidelity(trials, spec)
+    scored = at_highest_fidelity(trials, spec.objectives)
     shared = STRATEGIES[spec.strategy.name].one_shot  # its scores are no architecture's
     drawn = [trial.metrics[metric] for trial in scored if trial.parent is None and not shared]
     if not drawn:
@@ -115,7 +102,7 @@ def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
 def _proxies(trials: Sequence[Trial], spec: Spec, space: SearchSpace) -> Mapping[str, Any]:
     """How zero-cost scores agreed with what was then measured, beside `params` alone; nothing when there are none."""
     unmeasured = [trial for trial in trials if trial.ok and trial.fidelity.get("epochs") == 0]
-    measured = _at_highest_fidelity(trials, spec)
+    measured = at_highest_fidelity(trials, spec.objectives)
     if not unmeasured or all(trial.fidelity.get("epochs") == 0 for trial in measured):
         return {}
     fresh = {space.canonical(trial.genotype): trial for trial in unmeasured}

@@ -73,15 +73,15 @@ def begin(run: Path, spec: Spec, source: Source, say: Callable[[str], None]) -> 
     write_text(run / "spec.yaml", spec.text())  # last: with it, a directory is a run
 
 
-def other_source(run: Path, source: Source) -> str | None:
-    """The kind of source that differs from what a run was begun on; None when it says nothing of it."""
-    before = read_json(run / "environment.json") if (run / "environment.json").exists() else {}
+def other_source(run: Path, source: Source, told_by: str = "train.json") -> str | None:
+    """The kind of source that differs from what a file of the run says of it; None when it says nothing."""
+    before = read_json(run / told_by) if (run / told_by).exists() else {}
     return next((kind for kind, found in source.items() if before.get(kind, found) != found), None)
 
 
 def check_source(run: Path, source: Source) -> None:
     """Raises RunError when a run was begun on other data, or on another table."""
-    kind = other_source(run, source)
+    kind = other_source(run, source, "environment.json")
     if kind is not None:
         raise RunError(
             f"{run} was begun on {'other data' if kind == 'data' else f'another {kind}'}: behind the same name lies "
@@ -135,7 +135,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def document(kind: str, run: Path, **fields: Any) -> dict[str, Any]:
     """A result file's content; every one names its kind, its version and its run."""
-    return {"kind": kind, "schema_version": SCHEMA_VERSION, "run": str(run), **fields}
+    return {"kind": kind, "schema_version": SCHEMA_VERSION, "run": str(run).encode(errors="replace").decode(), **fields}
 
 
 def existing_run(run: Path) -> Path:
@@ -201,6 +201,6 @@ def count_test_look(run: Path, command: str) -> int:
     """Every look at test data is a line of test_looks.jsonl; how many there are now."""
     path = run / "test_looks.jsonl"
     line = json.dumps({"command": command, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-    return len(read_bytes(path).splitlines())
+    looks = [*(read_bytes(path).splitlines() if path.exists() else []), line.encode()]
+    write_bytes(path, b"".join(look + b"\n" for look in looks))
+    return len(looks)

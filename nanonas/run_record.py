@@ -1,11 +1,10 @@
 """A run directory, read: what compare, its conformance list and its report need of it. Nothing in it is believed."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,7 +16,7 @@ from .space import SearchSpace, Task
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES
-from .trial import LARGEST, Line
+from .trial import LARGEST, Line, at_highest_fidelity
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -51,6 +50,7 @@ class _Task(_File):
 
 class SearchResult(_File):
     best: Best | None
+    front: list[Best] = []
     trials: Count
     failed: Count = 0
     cached: Count = 0
@@ -73,12 +73,15 @@ class TrainResult(_File):
     params: Count
     macs: Count
     genotype: str
+    epochs: Count
     train_seconds: Amount
+    device: str
     spec: Spec
+    environment: "Machine | None" = None
 
 
 class Machine(_File):
-    """environment.json."""
+    """environment.json, and what train.json says of the same."""
 
     data: dict[str, str | None] | None = None
     table: dict[str, str | None] | None = None
@@ -134,6 +137,19 @@ class RunRecord:
         return self.train.spec if self.train else self.spec
 
     @property
+    def machines(self) -> list[Machine]:
+        """Where it was searched, and where it was trained."""
+        trained = self.train.environment if self.train else None
+        return [self.machine, *([trained] if trained else [])]
+
+    @property
+    def trained_the_chosen(self) -> bool | None:
+        """Whether what was trained is the best of the search, or of its front; None when nothing tells."""
+        if not self.train or not self.search or not self.search.best:
+            return None
+        return self.train.genotype in [one.genotype for one in (self.search.best, *self.search.front)]
+
+    @property
     def measured(self) -> EvalResult | TrainResult | None:
         return self.train or self.evaluated
 
@@ -156,23 +172,16 @@ class RunRecord:
 
     @cached_property
     def scored(self) -> Sequence[Line]:
-        """The lines that tell how good an architecture is: of the highest fidelity, since scores at different costs do
-        not compare; none where the score is that of a supernet."""
+        """The lines that tell how good an architecture is; none where the score is that of a supernet."""
         if STRATEGIES[self.spec.strategy.name].one_shot:
             return []
-        found = [line for line in self.lines if self.objective in line.metrics]
-        highest = max((cost(line) for line in found), default=0)
-        return [line for line in found if cost(line) == highest]
-
-
-def cost(line: Line) -> float:
-    return math.prod(line.fidelity.values())
+        return at_highest_fidelity(self.lines, self.spec.objectives)
 
 
 def read_record(path: Path) -> RunRecord:
     """Raises RunError when the run is missing or damaged."""
     spec = run_spec(path)
-    search, model = _read(path / "search.json", SearchResult), _read(path / "model.json", _Model)
+    search, model = read(path / "search.json", SearchResult), read(path / "model.json", _Model)
     task = Task(**search.task.model_dump()) if search and search.task else None
     if model and not task:
         task = Task(*model.input_size, len(model.classes))
@@ -180,18 +189,23 @@ def read_record(path: Path) -> RunRecord:
         path=path,
         spec=spec,
         search=search,
-        train=_read(path / "train.json", TrainResult),
-        evaluated=_read(path / "eval.json", EvalResult),
-        machine=_read(path / "environment.json", Machine) or Machine(),
+        train=read(path / "train.json", TrainResult),
+        evaluated=read(path / "eval.json", EvalResult),
+        machine=read(path / "environment.json", Machine) or Machine(),
         looks=_looks(path / "test_looks.jsonl"),
         lines=Journal(path / "trials.jsonl").lines,
         task=task,
     )
 
 
-def _read(path: Path, model: type[R]) -> R | None:
-    """None when the file is not there."""
-    return _checked(path, model, read_json(path)) if path.exists() else None
+def read(path: Path, model: type[R], otherwise: str = "") -> R | None:
+    """None when the file is not there; RunError, with what can be done `otherwise`, when it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        raise _damaged(path, error, otherwise) from None
 
 
 def _looks(path: Path) -> list[str]:
@@ -206,14 +220,8 @@ def _looks(path: Path) -> list[str]:
     return commands
 
 
-def _checked(path: Path, model: type[R], content: Any) -> R:
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: ValidationError) -> RunError:
+def _damaged(path: Path, error: ValidationError, otherwise: str = "") -> RunError:
     problem = error.errors(include_url=False)[0]
     where = ".".join(map(str, problem["loc"]))
-    return RunError(f"{path} is damaged: {where + ': ' if where else ''}{problem['msg']}")
+    advice = f"; {otherwise}" if otherwise else ""
+    return RunError(f"{path} is damaged: {where + ': ' if where else ''}{problem['msg']}{advice}")

@@ -41,11 +41,13 @@ def select_device(name: str) -> torch.device:
 def computes_in_bfloat16(device: torch.device, precision: str, pixels: int) -> bool:
     """What `precision` means on a device, for images of so many pixels.
 
-    On a CPU without instructions for it (AMX tiles, or AVX-512 BF16) bfloat16 is emulated, and many times slower; with
-    them it is faster than float32, but slower on images so small that casting takes longer than computing.
+    On a CPU without instructions for it (AMX tiles, or AVX-512 BF16), and on an old GPU, bfloat16 is emulated, and many
+    times slower; with them it is faster than float32, but on a CPU slower on images so small that casting takes longer
+    than computing.
     """
     instructions = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    pays = device.type == "cuda" or (device.type == "cpu" and instructions and pixels >= FEW_PIXELS)
+    computed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    pays = computed or (device.type == "cpu" and instructions and pixels >= FEW_PIXELS)
     return precision == "bfloat16" or (precision == "auto" and pays)
 
 

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -96,6 +97,20 @@ class Line(BaseModel):
     seed: _Whole
     elapsed: Annotated[float, Field(ge=0, le=LARGEST)]
     repeats: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+Evaluated = TypeVar("Evaluated", Trial, Line)
+
+
+def cost(trial: Trial | Line) -> float:
+    return math.prod(trial.fidelity.values())
+
+
+def at_highest_fidelity(trials: Sequence[Evaluated], names: Collection[str]) -> list[Evaluated]:
+    """Those scored by these metrics at the highest cost that any of them had, since others do not compare."""
+    scored = [trial for trial in trials if all(name in trial.metrics for name in names)]
+    highest = max(map(cost, scored), default=0)
+    return [trial for trial in scored if cost(trial) == highest]
 
 
 def trial_of(line: Line, genotype: Genotype) -> Trial:

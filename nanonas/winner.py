@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
@@ -31,10 +31,11 @@ from .run_directory import (
     write_json,
     write_text,
 )
+from .run_record import TrainResult, read
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
 from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
-from .trial import LARGEST, training_seed
+from .trial import training_seed
 
 CALIBRATION_STEPS = 6
 
@@ -116,28 +117,8 @@ def _done(target: Path, spec: Spec, genotype: Genotype) -> dict[str, Any] | None
     changed = [key for key in wanted if not isinstance(done, dict) or done.get(key) != wanted[key]]
     if changed:
         raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
-    try:
-        _Done.model_validate(result)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise RunError(
-            f"{target / 'train.json'} is damaged: {where}: {problem['msg']}; delete it to train again"
-        ) from None
-    return result
-
-
-class _Done(BaseModel):
-    """What a finished training's train.json must say; the rest of it is left alone."""
-
-    model_config = ConfigDict(allow_inf_nan=False, strict=True)
-
-    test_accuracy: Annotated[float, Field(ge=0, le=1)]
-    params: Annotated[int, Field(ge=0, lt=2**63)]
-    macs: Annotated[int, Field(ge=0, lt=2**63)]
-    epochs: Annotated[int, Field(ge=0, lt=2**63)]
-    train_seconds: Annotated[float, Field(ge=0, le=LARGEST)]
-    device: str
+    read(target / "train.json", TrainResult, "delete it to train again")
+    return result | {"run": str(target)}  # which may have been moved since
 
 
 class _State(BaseModel):
@@ -148,7 +129,7 @@ class _State(BaseModel):
     progress: Annotated[float, Field(ge=0, le=1)]
     steps_left: Annotated[float, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0)]
-    history: list[dict[str, float]]
+    history: list[dict[str, int | float]]
 
 
 class _Training:
@@ -168,7 +149,7 @@ class _Training:
         self.log, self.on_progress = log, on_progress
         self.checkpoint = target / "checkpoint.safetensors"
         self.request = json.dumps(_request(spec, genotype), sort_keys=True)
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, int | float]] = []
         self.seconds = 0.0
         key = SPACES[spec.space.name](spec.space).canonical(genotype)
         self.seed = training_seed(spec.seed, key, "train")
@@ -185,6 +166,8 @@ class _Training:
             self._fit_steps(self._calibrate(), time.monotonic() - start)
         while not self.trainer.done:
             self._epoch(start)
+        for told_of_another in ("eval.json", "export.json"):
+            (self.target / told_of_another).unlink(missing_ok=True)
         save_model(self.target, self.classifier)
         looks, accuracy, averaged = self._test()
         result = document(
@@ -204,6 +187,7 @@ class _Training:
             request=json.loads(self.request),
             spec=self.spec.model_dump(mode="json"),
             test_looks=looks,
+            **self.dataset.source,
             environment=environment(torch.get_num_threads()),
         )
         write_json(self.target / "train.json", result)
@@ -212,7 +196,7 @@ class _Training:
         return result
 
     def _trainer(self, network: torch.nn.Module, images: Images) -> Trainer:
-        parts = parts_of_a_batch(network, images.pixels.device, self.spec.train.batch_size)
+        parts = parts_of_a_batch(network, images.pixels.device, min(self.spec.train.batch_size, len(images)))
         return Trainer(network, images, self.spec.train, self.dataset.flip, self.seed, parts)
 
     def _epoch(self, start: float) -> None:
@@ -235,6 +219,7 @@ class _Training:
     def _calibrate(self) -> float:
         """Seconds a step, on a copy of the network that is then thrown away."""
         trainer = self._trainer(copy.deepcopy(self.classifier.network), self.trainer.images)
+        trainer.steps_left = 2 + CALIBRATION_STEPS
         trainer.run_epoch(steps=2)
         start = time.monotonic()
         trainer.run_epoch(steps=CALIBRATION_STEPS)

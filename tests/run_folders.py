@@ -40,7 +40,10 @@ def make_run(
     if test_accuracy is not None:
         trained = override_spec(run_spec(run), train).model_dump(mode="json")
         measured = {"test_accuracy": test_accuracy, "params": 5000, "macs": 90_000}
-        write(run / "train.json", measured | {"genotype": genotype, "train_seconds": 12.0, "spec": trained})
+        write(
+            run / "train.json",
+            measured | {"genotype": genotype, "epochs": 3, "train_seconds": 12.0, "device": "cpu", "spec": trained},
+        )
         latency = {"batch_1": {"median": 0.52, "p95": 0.7}, "batch_64": {"median": 9.0, "p95": 9.9}}
         write(run / "eval.json", measured | {"latency_ms": latency})
         looks = [{"command": command, "time": "2026-11-01T10:00:00+0000"} for command in ("train", "eval")]

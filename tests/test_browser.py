@@ -25,6 +25,7 @@ FLAGS = (
     "disable-component-update", "disable-sync",
 )  # fmt: skip
 WIDTHS = (390, 1400)
+A4 = 718  # pixels of 1/96 inch between margins of 1 cm
 EVIL = "<script>alert(1)</script>"
 Browser = Any  # selenium's driver
 
@@ -52,7 +53,7 @@ def opened(browser: Browser) -> Callable[..., None]:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         feature = {"name": "prefers-color-scheme", "value": scheme}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": [feature]})
         browser.get(page.as_uri())
 
     return open_
@@ -116,6 +117,15 @@ def test_it_opens_without_an_error_or_a_request(
     assert browser.execute_script("return document.querySelectorAll('main script, main b').length") == 0
 
 
+def test_nothing_is_cut_off_on_paper(browser: Browser, opened: Callable[..., None], page: Path) -> None:
+    opened(page, A4)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    edge = (
+        "return Math.max(...[...document.querySelectorAll('svg, table')].map((it) => it.getBoundingClientRect().right))"
+    )
+    assert browser.execute_script(edge) <= A4
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_table_sorts_and_filters(browser: Browser, opened: Callable[..., None], page: Path, width: int) -> None:
     opened(page, width)
@@ -177,7 +187,8 @@ def test_a_dot_shows_its_genotype_and_it_can_be_copied(
         where = {"type": kind, "x": dot["x"], "y": dot["y"], "button": "left", "clickCount": 1}
         browser.execute_cdp_cmd("Input.dispatchMouseEvent", where)
 
-    first, last = dots(browser)[0], dots(browser)[-1]
+    first, *others = dots(browser)
+    last = max(others, key=lambda dot: min(abs(dot["x"] - it["x"]) for it in (first, *others) if it is not dot))
     assert first["genotype"] != last["genotype"]
     mouse("mouseMoved", first)
     assert chosen.text == first["genotype"]

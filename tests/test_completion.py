@@ -65,6 +65,14 @@ def test_keys_are_those_of_the_components_that_the_preset_names() -> None:
     assert settings("no_such_key") == []
 
 
+def test_what_is_trained_takes_settings_of_its_data_only(tmp_path: Path) -> None:
+    run = run_folders.make_run(tmp_path / "run", spec=run_folders.RANDOM)
+    context: Any = SimpleNamespace(params={"target": str(run)})
+    assert "data.root=" in completion.data_settings(context, "")
+    assert all(key.startswith("data.") for key in completion.data_settings(context, ""))
+    assert completion.data_settings(context, "seed") == []
+
+
 def test_an_earlier_setting_changes_the_keys() -> None:
     keys = settings("strategy.", preset="digits-evo", set_=["strategy.name=random"])
     assert keys == ["strategy.name=", "strategy.repeats="]

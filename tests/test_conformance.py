@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,44 @@ def test_what_another_file_breaks(tmp_path: Path, item: str, file: str, content:
 def test_a_genotype_that_the_search_did_not_choose_may_have_been_chosen_by_its_test(tmp_path: Path) -> None:
     found = checks(run_folders.make_run(tmp_path / "a", genotype=GENOTYPES[4]))
     assert "another genotype" in found["no choice made on test data"]["reason"]
+
+
+def test_any_member_of_the_front_was_chosen_by_the_search(tmp_path: Path) -> None:
+    run = run_folders.make_run(tmp_path / "a", genotype=GENOTYPES[4])
+    found = json.loads((run / "search.json").read_text())
+    front = [{"genotype": text, "metrics": {"val_accuracy": 0.5}} for text in (GENOTYPES[1], GENOTYPES[4])]
+    (run / "search.json").write_text(json.dumps(found | {"front": front}))
+    assert checks(run)["no choice made on test data"]["status"] == "pass"
+
+
+def test_a_training_without_a_search_does_not_tell_how_its_network_was_chosen(tmp_path: Path) -> None:
+    run = run_folders.make_run(tmp_path / "a")
+    (run / "search.json").unlink()
+    found = checks(run)["no choice made on test data"]
+    assert (found["status"], "no search of its own" in found["reason"]) == ("not applicable", True)
+
+
+@pytest.mark.parametrize(
+    ("item", "change"), [("hardware and versions", {"cpu": "d"}), ("code available", {"commit": "abc+"})]
+)
+def test_where_it_was_trained_counts_too(item: str, change: dict[str, str], tmp_path: Path) -> None:
+    run = run_folders.make_run(tmp_path / "a")
+    trained = json.loads((run / "train.json").read_text())
+    searched = json.loads((run / "environment.json").read_text())
+    (run / "train.json").write_text(json.dumps(trained | {"environment": searched}))
+    assert checks(run)[item]["status"] == "pass"
+    (run / "train.json").write_text(json.dumps(trained | {"environment": searched | change}))
+    assert checks(run)[item]["status"] == "fail"
+
+
+def test_minutes_of_more_workers_are_another_budget(tmp_path: Path) -> None:
+    specs = [EVOLUTION, RANDOM | {"executor": {"name": "processes", "workers": 1}}]
+    for budget, status in (({"minutes": 1}, "fail"), ({"trials": 3}, "pass")):
+        runs = [
+            run_folders.make_run(tmp_path / f"{status}{number}", spec=spec | {"budget": budget})
+            for number, spec in enumerate(specs)
+        ]
+        assert checks(*runs)["equal budget"]["status"] == status
 
 
 def test_other_processors_confound(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_every_look_at_test_data_is_counted(run: Path) -> None:
 
 def test_other_data_do_not_change_the_runs_own_result(run: Path) -> None:
     before = evaluate(run)
-    path = run / "environment.json"
+    path = run / "train.json"
     path.write_text(path.read_text().replace(before["data"]["fingerprint"], "another"))
     said: list[str] = []
     evaluate(run, say=said.append)

@@ -63,9 +63,9 @@ def test_shown_costs_the_same_on_any_data_set(shown: int, epochs: int, fraction:
     assert evaluator.fidelity == {"epochs": epochs, "image_size": 8, "data_fraction": pytest.approx(fraction)}
 
 
-def test_a_candidate_of_cifar10_sees_a_fifth_of_the_images_four_times() -> None:
+def test_a_candidate_of_cifar10_sees_a_quarter_of_the_images_four_times() -> None:
     config: Any = load_spec("cifar10-evo").evaluator
-    assert config.of(45_000) == (4, 0.2)
+    assert config.of(45_000) == (4, 0.25)
     assert side_in_pixels(config.image_size, Task(3, 32, 32, 10)) == 20
 
 

@@ -21,6 +21,7 @@ from nanonas.errors import ExportError, NanonasError, UnknownName
 from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
 from nanonas.exporting import check_loss, check_parity, metadata_of, parity, targets_of, training_pixels
+from nanonas.inference import Model
 from nanonas.spaces import SPACES
 
 
@@ -84,8 +85,8 @@ def test_the_result_has_the_documented_fields(exported_run: Path) -> None:
     assert (result["kind"], result["run"]) == ("export", str(exported_run))
     assert [entry["format"] for entry in result["files"]] == [
         *BASIC,
-        *(f"{name}-int8" for name in BASIC if EXPORTERS[name].quantizes),
         *(f"{name}-pixels" for name in BASIC),
+        *(f"{name}-int8" for name in BASIC if EXPORTERS[name].quantizes),
     ]
     assert result["test_accuracy"] == json.loads((exported_run / "train.json").read_text())["test_accuracy"]
     assert result["test_images"] == 359
@@ -394,13 +395,27 @@ def test_a_file_that_wrongly_says_it_preprocesses_is_one_line(run: Path, tmp_pat
         evaluate(tmp_path / "model.onnx")
 
 
-def test_a_file_of_a_run_counts_its_looks_at_test_data(run: Path, tmp_path: Path) -> None:
+def test_a_file_of_a_run_counts_its_looks_at_test_data(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = [evaluate(run / "exports" / "model.onnx")["test_looks"] for _ in range(2)]
     assert looks[1] == looks[0] + 1
     result = evaluate(run / "exports" / "model.onnx")
     assert (result["run"], result["file"]) == (str(run), "exports/model.onnx")
     stray = Path(shutil.copy(run / "exports" / "model.onnx", tmp_path / "model.onnx"))
     assert evaluate(stray)["test_looks"] is None
+    monkeypatch.chdir(run / "exports")
+    inside = evaluate("model.onnx")
+    assert (inside["run"], inside["test_looks"]) == (str(run), looks[1] + 2)
+
+
+def test_a_look_counts_whatever_comes_of_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = evaluate(run / "exports" / "model.onnx")["test_looks"]
+    monkeypatch.setattr(Model, "outputs", lambda model, pixels: 1 / 0)
+    with pytest.raises(ExportError, match="does not run"):
+        evaluate(run / "exports" / "model.onnx")
+    monkeypatch.undo()
+    assert evaluate(run / "exports" / "model.onnx")["test_looks"] == before + 2
 
 
 def test_outputs_that_are_no_numbers_are_one_line(run: Path) -> None:

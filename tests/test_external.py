@@ -40,7 +40,7 @@ def test_onnx_files_run_where_there_are_only_onnxruntime_and_numpy(exported_run:
     )
     assert subprocess.run([str(python), "-I", "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
     examples = {name: lines for name, lines in examples_of(exported_run, "python").items() if name.endswith(".onnx")}
-    assert list(examples) == ["model.onnx", "model-int8.onnx", "model-pixels.onnx"]
+    assert list(examples) == ["model.onnx", "model-pixels.onnx", "model-int8.onnx"]
     check_examples(exported_run, examples, python, tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_the_javascript_of_the_card_names_the_class(exported_run: Path, web: Pat
     classifier = load_model(exported_run)
     pixels = np.array(load_dataset(classifier.card.data).train_images[3])
     examples = examples_of(exported_run, "js")
-    assert list(examples) == ["model.onnx", "model-int8.onnx", "model-pixels.onnx"]
+    assert list(examples) == ["model.onnx", "model-pixels.onnx", "model-int8.onnx"]
     for name, lines in examples.items():
         given = (
             'import { readFileSync } from "node:fs";\n'

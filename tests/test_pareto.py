@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanonas.pareto import crowding, dominates, hypervolume, ranks, violation
+from nanonas.pareto import crowding, dominates, hypervolume, ranks
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20)
 
@@ -31,12 +31,6 @@ def test_ranks_peel_off_fronts(points: list[tuple[int, int]]) -> None:
             expected[i] = number
             del left[i]
     assert ranks(points) == expected
-
-
-def test_what_violates_less_ranks_before_what_violates_more() -> None:
-    points = [(9.0, 9.0), (1.0, 1.0), (5.0, 5.0)]
-    assert ranks(points, [0.5, 0.0, 0.2]) == [2, 0, 1]
-    assert violation({"params": 150, "macs": 5}, {"params": 100, "macs": 10}) == pytest.approx(0.5)
 
 
 def test_the_ends_of_a_front_are_never_crowded() -> None:

@@ -282,16 +282,6 @@ def test_nsga2_keeps_the_front_and_its_ends() -> None:
     assert {0, 1} < kept <= {0, 1, 2, 3}
 
 
-def test_nsga2_puts_what_violates_a_constraint_last() -> None:
-    strategy = make("nsga2", population_size=2)
-    object.__setattr__(strategy.problem, "constraints", {"latency_ms": 10})
-    for number, (accuracy, latency) in enumerate([(0.9, 50), (0.2, 5), (0.8, 20), (0.1, 9)]):
-        genotype = strategy.space.sample(random.Random(number))
-        metrics = {"val_accuracy": accuracy, "latency_ms": latency}
-        strategy.tell(Trial(number, genotype, {}, None, "ok", metrics, None, 0, 0.0))
-    assert {trial.trial for trial in strategy.population} == {1, 3}
-
-
 def test_nsga2_covers_more_of_the_front_than_random(tmp_path: Path) -> None:
     objectives = {"val_accuracy": "maximize", "params": "minimize"}
     volume = {}

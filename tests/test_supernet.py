@@ -11,6 +11,7 @@ import torch
 from nanonas.classifier import save_tensors
 from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
+from nanonas.evaluators import EVALUATORS
 from nanonas.network import MixedCell
 from nanonas.operations import OPERATIONS
 from nanonas.planning import plan
@@ -53,6 +54,14 @@ def test_a_trial_is_an_epoch_and_proposes_what_the_one_before_preferred(tmp_path
 
 def space() -> Any:
     return SPACES["nano"](make_spec().space)
+
+
+def test_the_learning_rate_falls_over_as_many_epochs_as_there_are() -> None:
+    spec = make_spec("evaluator.data_fraction=1.0", "evaluator.shown=20000")
+    evaluator: Any = EVALUATORS["supernet"](spec.evaluator, spec, print)
+    assert evaluator.fidelity["epochs"] > 4
+    trainer = evaluator._fresh_trainer(space(), evaluator.fidelity | {"epochs": 1})
+    assert trainer.recipe.epochs == evaluator.fidelity["epochs"]
 
 
 @pytest.mark.parametrize("loss", ["nothing", "checkpoint", "line"])

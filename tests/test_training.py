@@ -169,13 +169,15 @@ def test_muon_takes_the_filters_that_see_several_channels() -> None:
     assert sum(len(group["params"]) for group in sgd.param_groups) == 5
 
 
-def test_precision_is_that_of_the_machine_unless_it_is_told() -> None:
+def test_precision_is_that_of_the_machine_unless_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     instructions = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     assert computes_in_bfloat16(CPU, "auto", 32 * 32) == instructions
     assert not computes_in_bfloat16(CPU, "auto", 8 * 8)
     assert computes_in_bfloat16(CPU, "bfloat16", 8 * 8)
     assert not computes_in_bfloat16(CPU, "float32", 32 * 32)
-    assert computes_in_bfloat16(torch.device("cuda"), "auto", 8 * 8)
+    for supported in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, including_emulation, there=supported: there)
+        assert computes_in_bfloat16(torch.device("cuda"), "auto", 8 * 8) == supported
 
 
 def test_a_wide_depthwise_convolution_computes_in_float32_inside_autocast() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanonas import load_model, train
+from nanonas import evaluate, export, load_model, train
 from nanonas.errors import NanonasError, RunError, SpecError
 from nanonas.recipe import Progress
 from nanonas.run_directory import count_test_look
@@ -44,9 +44,23 @@ def test_a_trained_run_is_complete(run: Path) -> None:
 
 def test_train_again_prints_its_result(run: Path) -> None:
     before = (run / "train.json").read_text()
-    assert train(run) == json.loads(before)
+    assert train(run) == json.loads(before) | {"run": str(run)}  # where it is now
     assert (run / "train.json").read_text() == before
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 1
+
+
+def test_what_was_said_of_an_earlier_model_goes_with_it(untrained: Path) -> None:
+    for name in ("eval.json", "export.json"):
+        (untrained / name).write_text("{}")
+    train(untrained)
+    assert not (untrained / "eval.json").exists()
+    assert not (untrained / "export.json").exists()
+
+
+def test_a_run_trained_on_other_data_is_evaluated_and_exported_with_those(untrained: Path) -> None:
+    train(untrained, overrides=["data.image_size=16"])
+    assert evaluate(untrained)["test_accuracy"] == json.loads((untrained / "eval.json").read_text())["test_accuracy"]
+    assert export(untrained, ["torchscript"])["files"][0]["top1_agreement"] == 1
 
 
 @pytest.mark.parametrize(("override", "word"), [("train.epochs=3", "train"), ("seed=9", "seed")])

@@ -91,4 +91,5 @@ class Supernet(Training):
         with seeded(self.seed):
             network = space.supernet(self.task, self.config.channels)
         rate = self.config.architecture_learning_rate
-        return SupernetTrainer(network, tuple(parts), self.config, self.flip, self.seed, rate)
+        recipe = self.config.model_copy(update={"epochs": int(self.fidelity["epochs"])})
+        return SupernetTrainer(network, tuple(parts), recipe, self.flip, self.seed, rate)

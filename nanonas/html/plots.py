@@ -9,9 +9,8 @@ from html import escape
 from ..curves import AXES, Axis
 from ..pareto import Objectives, dominates, scores
 from ..ranking import kendall
-from ..run_record import cost
 from ..statistics import count
-from ..trial import Line
+from ..trial import Line, cost
 from .compared import Compared, Run
 from .svg import RIGHT, Axes, Plot, colour, dots, guides, round_count, steps, svg, text, ticks
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..pareto import crowding, ranks, violation
+from ..pareto import crowding, ranks
 from ..problem import Problem
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
@@ -15,9 +15,9 @@ from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 class NSGA2(Strategy):
     """Keep the best ranks of non-dominated sorting, the least crowded first (Deb et al. 2002, doi:10.1109/4235.996017).
 
-    Parents are chosen by binary tournament and crossed over; the child mutates. Whatever violates a constraint is
-    dominated by what violates it less (ibid., section VI). Differs from the paper: survivors are chosen after every
-    trial instead of every generation, so that each proposal knows all that is known.
+    Parents are chosen by binary tournament and crossed over; the child mutates. Differs from the paper: survivors are
+    chosen after every trial instead of every generation, so that each proposal knows all that is known, and what
+    violates a constraint is not evaluated at all.
     """
 
     class Config(StrategyConfig):
@@ -44,7 +44,7 @@ class NSGA2(Strategy):
             return
         everyone = [*self.population, trial]
         points = [self.scores(one) for one in everyone]
-        rank = ranks(points, [violation(one.metrics, self.problem.constraints) for one in everyone])
+        rank = ranks(points)
         distance = [0.0] * len(everyone)
         for front in range(max(rank) + 1):
             members = [i for i in range(len(everyone)) if rank[i] == front]

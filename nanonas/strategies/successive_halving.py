@@ -40,8 +40,6 @@ class SuccessiveHalving(Strategy):
     config: Config
 
     def __init__(self, config: Config, problem: Problem) -> None:
-        from . import STRATEGIES
-
         super().__init__(config, problem)
         if config.fidelity not in problem.fidelity:
             hint = nearest(config.fidelity, problem.fidelity) if problem.fidelity else "this evaluator has none"
