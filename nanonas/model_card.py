@@ -37,7 +37,8 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
         accuracy: of the network itself, on so many test images.
     """
     card, spec = classifier.card, run_spec(run)
-    search = read(run / "search.json", SearchResult, advice := "delete it to export without it")
+    advice = "delete it to export without it"
+    search = read(run / "search.json", SearchResult, advice)
     training = read(run / "train.json", TrainResult, advice)
     return {
         "name": spec.name,
