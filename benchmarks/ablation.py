@@ -1,6 +1,6 @@
 """What each trick of the trainer is worth: one network, trained with all of them and then without one.
 
-    python benchmarks/ablation.py --root cifar10-jpeg --genotype G --epochs 16
+    python benchmarks/ablation.py --root cifar10-jpeg --genotype G --epochs 25
     python benchmarks/ablation.py --table
 
 The recipe is that of `train` in the preset cifar10-evo; accuracy is that of validation images, the seconds are those
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10")
     parser.add_argument("--genotype", help="a network of the preset's space")
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--table", action="store_true", help="print what is there and stop")
     arguments = parser.parse_args()
     if arguments.genotype and not arguments.table:
