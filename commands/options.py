@@ -1,28 +1,20 @@
 """Options that several commands share, so that they read the same everywhere."""
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from nanonas.completion import data_settings, runs, settings
 
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one key of the spec; the value is YAML. Repeatable.",
-        autocompletion=settings,
-    ),
-]
+
+def _set(help: str, completed: Callable[[typer.Context, str], list[str]]) -> Any:
+    return typer.Option("--set", metavar="KEY=VALUE", help=f"{help} Repeatable.", autocompletion=completed)
+
+
+Set = Annotated[list[str] | None, _set("Change one key of the spec; the value is YAML.", settings)]
 SetData = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change a key of data, such as data.root when the images have moved. Repeatable.",
-        autocompletion=data_settings,
-    ),
+    list[str] | None, _set("Change a key of data, such as data.root when the images have moved.", data_settings)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document; all else goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and errors.")]

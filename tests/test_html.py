@@ -322,3 +322,9 @@ def test_a_journal_with_many_trials_keeps_the_best(tmp_path: Path, monkeypatch: 
     assert [row[1] for row in data_of(page)["trials"]] == [8, 7, 6, 5]
     assert data_of(page)["dots"] == [0, 1, 2, 3]
     assert "The best 4 of 9 trials." in page
+
+
+def test_a_network_that_the_search_did_not_choose_is_not_called_chosen(tmp_path: Path) -> None:
+    for name, genotype, told in (("a", GENOTYPES[1], "chosen by its score"), ("b", GENOTYPES[4], "chosen by hand")):
+        compare([run_folders.make_run(tmp_path / name, genotype=genotype)], html=tmp_path / f"{name}.html")
+        assert told in (tmp_path / f"{name}.html").read_text(encoding="utf-8")

@@ -104,8 +104,7 @@ def _network(record: RunRecord, genotype: Genotype, number: int, name: str) -> P
 
 
 def _winner(record: RunRecord, genotype: Genotype, plot: Plot | None, name: str) -> str:
-    best = record.search.best if record.search else None
-    chosen = best is not None and record.genotype(best.genotype, "search.json") == genotype
+    chosen = record.train is None or record.trained_the_chosen
     parts = [note(f"Of {record.path}, {'chosen by its score in the search' if chosen else 'chosen by hand'}.")]
     parts.append(copyable(str(genotype), name, "Copy genotype"))
     if plot:
