@@ -130,7 +130,7 @@ def test_int8_is_smaller_and_still_right(name: str, run: Path) -> None:
 
 
 def test_8_bits_in_onnx_are_for_the_weights_that_have_a_scale_a_channel(tmp_path: Path) -> None:
-    space = SPACES["mobile"](SPACES["mobile"].Config(activation="gelu"))
+    space = SPACES["mobile"](SPACES["mobile"].Config.model_validate({"activation": "gelu"}))
     genotype = space.parse("w16/pool16:conv3e2x1s/pool32:residual3e2x1/keep48:fused3e2x1")
     network = space.build(genotype, Task(3, 16, 16, 10)).eval()
     path, images = tmp_path / "model.onnx", torch.randn(64, 3, 16, 16)

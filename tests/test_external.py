@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from examples import check_examples, examples_of
 
 from nanonas import load_model
 from nanonas.data import load_dataset
 from nanonas.exporters import EXPORTERS
+from nanonas.space import Task
+from nanonas.spaces import SPACES
 
 pytestmark = pytest.mark.external
 
@@ -79,11 +82,25 @@ def test_onnxruntime_web_computes_the_same(name: str, exported_run: Path, web: P
     pixels = load_dataset(classifier.card.data).train_images[:7]
     is_pixels = "pixels" in name
     data = np.array(pixels) if is_pixels else classifier.preprocess(np.array(pixels)).numpy()
+    check_scores(web, name, data, "probabilities" if is_pixels else "logits")
+
+
+def check_scores(web: Path, name: str, data: np.ndarray, output: str) -> None:
     (web / "input").write_bytes(data.tobytes())
-    ends = ("uint8", "probabilities") if is_pixels else ("float32", "logits")
-    said = node(web, LOGITS, name, "input", *ends, *map(str, data.shape))
-    expected = EXPORTERS["onnx"].read(exported_run / "exports" / name).run(data)
+    said = node(web, LOGITS, name, "input", str(data.dtype), output, *map(str, data.shape))
+    expected = EXPORTERS["onnx"].read(web / name).run(data)
     assert np.abs(np.reshape(json.loads(said), expected.shape) - expected).max() <= 1e-4
+
+
+def test_onnxruntime_web_computes_a_network_with_gelu(web: Path) -> None:
+    space = SPACES["mobile"](SPACES["mobile"].Config.model_validate({"activation": "gelu"}))
+    genotype = space.parse("w16/pool16:conv3e2x1s/stride32:residual3e2x1/keep48:inverted5e2x1")
+    network = space.build(genotype, Task(3, 16, 16, 10)).eval()
+    images = torch.randn(64, 3, 16, 16)
+    EXPORTERS["onnx"].write(network, images[:2], web / "gelu.onnx", {})
+    EXPORTERS["onnx"].write_int8(network, images, web / "gelu-int8.onnx", {})
+    for name in ("gelu.onnx", "gelu-int8.onnx"):
+        check_scores(web, name, images[:7].numpy(), "logits")
 
 
 def test_the_javascript_of_the_card_names_the_class(exported_run: Path, web: Path) -> None:
