@@ -35,6 +35,11 @@ TASK = Task(3, 32, 32, 10)
 SETTINGS = {"mobile": [{"kernels": [1, 3, 5, 7], "activation": name} for name in ACTIVATIONS]}  # all there is in it
 
 
+def spaces_of(name: str) -> list[SearchSpace]:
+    """The space with each of its settings; networks take them turn about, and any of them draws the genotypes."""
+    return [SPACES[name](SPACES[name].Config.model_validate(given)) for given in SETTINGS.get(name, [{}])]
+
+
 def network_of(space: SearchSpace, genotype: Genotype, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     network = space.build(genotype, TASK)
@@ -88,11 +93,11 @@ def not_drawn(space: SearchSpace, genotypes: Sequence[Genotype]) -> list[str]:
 
 def measure(name: str, count: int, seed: int) -> dict[str, Any]:
     start = time.monotonic()
-    spaces = [SPACES[name](SPACES[name].Config.model_validate(given)) for given in SETTINGS.get(name, [{}])]
+    spaces = spaces_of(name)
     genotypes = drawn(spaces[0], count, seed)
     worst, failures = dict.fromkeys(FORMATS, 0.0), []
     for number, genotype in enumerate(genotypes):
-        network = network_of(spaces[number % len(spaces)], genotype, seed + number)  # turn about
+        network = network_of(spaces[number % len(spaces)], genotype, seed + number)
         for form in FORMATS:
             with tempfile.TemporaryDirectory() as folder:
                 try:
