@@ -13,7 +13,7 @@ import random
 from pathlib import Path
 
 from common import Record
-from whole_runs import data_of, measure, options, table
+from whole_runs import data_of, difference, measure, options, table
 
 from nanonas import load_spec
 from nanonas.evaluators import EVALUATORS
@@ -53,6 +53,7 @@ def main() -> None:
         row = measure(PRESET, genotype, seed, [*data, *sets], arguments.out / f"{arm}-seed{seed}-{len(RECORD.rows())}")
         RECORD.append({"arm": arm, "changes": arguments.sets} | row)
     table(RECORD.rows(), lambda row: " ".join([row["arm"], *row["changes"]]))
+    difference([row for row in RECORD.rows() if not row["changes"]], ("search", "random"), "test_accuracy")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from common import Record
-from whole_runs import data_of, options, search, settings
+from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.environment import cores, environment
 from nanonas.pareto import hypervolume
 from nanonas.spec import load_spec
-from nanonas.statistics import mean_and_interval
 
 RECORD = Record("pareto")
 PRESET = "cifar10-pareto"
@@ -57,18 +56,10 @@ def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path
 
 
 def table() -> None:
-    found = {(row["arm"], row["seed"]): row for row in RECORD.rows()}
-    for (arm, seed), row in found.items():
-        print(f"{arm:<8} seed {seed}: {row['hypervolume']:.4f}, front of {len(row['front'])}, {row['trials']} trials")
-    pairs = [
-        found["nsga2", seed]["hypervolume"] - found["random", seed]["hypervolume"]
-        for arm, seed in found
-        if arm == "nsga2" and ("random", seed) in found
-    ]
-    estimate = mean_and_interval(pairs) if pairs else None
-    if estimate and estimate.interval:
-        low, high = estimate.interval
-        print(f"difference {estimate.mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (t, n={estimate.n} pairs)")
+    for row in RECORD.rows():
+        found = f"{row['hypervolume']:.4f}, front of {len(row['front'])}, {row['trials']} trials"
+        print(f"{row['arm']:<8} seed {row['seed']}: {found}")
+    difference(RECORD.rows(), ARMS, "hypervolume")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from nanonas import load_spec
 from nanonas.data import load_dataset
 from nanonas.environment import cores, environment
 from nanonas.run_directory import write_text
+from nanonas.statistics import mean_and_interval
 
 
 def options(description: str | None, out: Path) -> argparse.ArgumentParser:
@@ -101,3 +102,14 @@ def table(rows: list[dict[str, Any]], name_of: Callable[[dict[str, Any]], str] =
         print(
             f"{name:<44} {len(group)}  {accuracy:<18} {means[0]:8,.0f} {means[1]:6.0f} {means[2]:9.0f} {means[3]:8.0f}"
         )
+
+
+def difference(rows: list[dict[str, Any]], arms: tuple[str, str], key: str) -> None:
+    """Prints how far the first arm is ahead of the second in `key`, over the seeds that both have."""
+    ours, others = ({row["seed"]: row[key] for row in rows if row["arm"] == arm} for arm in arms)
+    pairs = [ours[seed] - others[seed] for seed in ours if seed in others]
+    estimate = mean_and_interval(pairs) if pairs else None
+    if estimate and estimate.interval:
+        low, high = estimate.interval
+        interval = f"95 % interval {low:+.4f} to {high:+.4f} (t, n={estimate.n} pairs)"
+        print(f"{' - '.join(arms)}, {key}: {estimate.mean:+.4f}, {interval}")

@@ -1,9 +1,13 @@
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fakes  # noqa: F401  # registers itself
 import pytest
+
+if TYPE_CHECKING:
+    from torch import nn
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side
 
@@ -63,3 +67,14 @@ def exported_run(
         if installed and "external" in pytestconfig.option.markexpr:
             export(run, installed, int8=True, force=True)
     return run
+
+
+@pytest.fixture
+def gelu_network() -> "nn.Module":
+    """Untrained, for images of 3×16×16 and ten classes: GELU, and a batch norm that no convolution can take in."""
+    from nanonas.space import Task
+    from nanonas.spaces import SPACES
+
+    space = SPACES["mobile"](SPACES["mobile"].Config.model_validate({"activation": "gelu"}))
+    genotype = space.parse("w16/pool16:conv3e2x1s/stride32:residual3e2x1/keep48:inverted5e2x1")
+    return space.build(genotype, Task(3, 16, 16, 10)).eval()

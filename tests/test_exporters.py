@@ -23,7 +23,6 @@ from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
 from nanonas.exporting import check_loss, check_parity, metadata_of, parity, targets_of, training_pixels
 from nanonas.inference import Model
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 
 
@@ -129,12 +128,11 @@ def test_int8_is_smaller_and_still_right(name: str, run: Path) -> None:
     assert accuracy == small["test_accuracy"] > large["test_accuracy"] - 0.05
 
 
-def test_8_bits_in_onnx_are_for_the_weights_that_have_a_scale_a_channel(tmp_path: Path) -> None:
-    space = SPACES["mobile"](SPACES["mobile"].Config.model_validate({"activation": "gelu"}))
-    genotype = space.parse("w16/pool16:conv3e2x1s/pool32:residual3e2x1/keep48:fused3e2x1")
-    network = space.build(genotype, Task(3, 16, 16, 10)).eval()
+def test_8_bits_in_onnx_are_for_the_weights_that_have_a_scale_a_channel(
+    gelu_network: nn.Module, tmp_path: Path
+) -> None:
     path, images = tmp_path / "model.onnx", torch.randn(64, 3, 16, 16)
-    EXPORTERS["onnx"].write_int8(network, images, path, {})
+    EXPORTERS["onnx"].write_int8(gelu_network, images, path, {})
     graph = onnx.load_model(path).graph
     made = {name: node for node in graph.node for name in node.output}
     weights = {value.name: value.data_type for value in graph.initializer}
@@ -146,7 +144,7 @@ def test_8_bits_in_onnx_are_for_the_weights_that_have_a_scale_a_channel(tmp_path
     assert {"Conv", "Gemm", "BatchNormalization"} <= {node.op_type for node in graph.node}
     assert not any(len(name) > 3 for name in weights)
     found = EXPORTERS["onnx"].read(path).run(images.numpy())
-    assert (found.argmax(1) == network(images).argmax(1).numpy()).mean() > 0.9
+    assert (found.argmax(1) == gelu_network(images).argmax(1).numpy()).mean() > 0.9
 
 
 def test_an_onnx_file_tells_nothing_of_the_machine_that_wrote_it(exported_run: Path) -> None:

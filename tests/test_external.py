@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 from examples import check_examples, examples_of
+from torch import nn
 
 from nanonas import load_model
 from nanonas.data import load_dataset
 from nanonas.exporters import EXPORTERS
-from nanonas.space import Task
-from nanonas.spaces import SPACES
 
 pytestmark = pytest.mark.external
 
@@ -92,13 +91,10 @@ def check_scores(web: Path, name: str, data: np.ndarray, output: str) -> None:
     assert np.abs(np.reshape(json.loads(said), expected.shape) - expected).max() <= 1e-4
 
 
-def test_onnxruntime_web_computes_a_network_with_gelu(web: Path) -> None:
-    space = SPACES["mobile"](SPACES["mobile"].Config.model_validate({"activation": "gelu"}))
-    genotype = space.parse("w16/pool16:conv3e2x1s/stride32:residual3e2x1/keep48:inverted5e2x1")
-    network = space.build(genotype, Task(3, 16, 16, 10)).eval()
+def test_onnxruntime_web_computes_a_network_with_gelu(web: Path, gelu_network: nn.Module) -> None:
     images = torch.randn(64, 3, 16, 16)
-    EXPORTERS["onnx"].write(network, images[:2], web / "gelu.onnx", {})
-    EXPORTERS["onnx"].write_int8(network, images, web / "gelu-int8.onnx", {})
+    EXPORTERS["onnx"].write(gelu_network, images[:2], web / "gelu.onnx", {})
+    EXPORTERS["onnx"].write_int8(gelu_network, images, web / "gelu-int8.onnx", {})
     for name in ("gelu.onnx", "gelu-int8.onnx"):
         check_scores(web, name, images[:7].numpy(), "logits")
 
