@@ -1,35 +1,33 @@
 """What each trick of the trainer is worth: one network, trained with all of them and then without one.
 
-    python benchmarks/ablation.py --root cifar10-jpeg --genotype G --epochs 25
+    python benchmarks/ablation.py --root cifar10-jpeg --genotype G --epochs 25 --seed 0 1 2
     python benchmarks/ablation.py --table
 
 The recipe is that of `train` in the preset cifar10-evo; accuracy is that of validation images, the seconds are those
-of one core, two trainings side by side. Appends to benchmarks/results/ablation.json, a row a variant; skips what is
-there. Parts of the search are switched off with `headline.py search --set …`.
+of a training on one core while the other cores train too, or while they share the GPU. Appends to
+benchmarks/results/ablation.json, a row a variant and seed; skips what is there. Parts of the search are switched off
+with `headline.py search --set …`.
 """
 
 import argparse
 import os
+import statistics
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
-from common import Record
+from common import Record, as_trained, device_of, here, side_by_side
 
-from nanonas import load_spec
-from nanonas.environment import cores, environment
+from nanonas.environment import environment
 from nanonas.evaluators import EVALUATORS
-from nanonas.recipe import Recipe
 from nanonas.spaces import SPACES
 
 RECORD = Record("ablation")
 PRESET = "cifar10-evo"
 VARIANTS: dict[str, dict[str, Any]] = {
     "all": {},
-    "the same, another seed": {},
     "full size from the start, in the same time": {"first_side": 1.0, "times": 2 / 3},
     "ReLU instead of GELU": {"activation": "relu"},
     "SGD instead of Muon": {"optimizer": "sgd"},
@@ -44,26 +42,42 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(job: tuple[str, int, list[str], str]) -> dict[str, Any]:
-    genotype, epochs, data, name = job
-    spec = load_spec(PRESET, data)
-    recipe = {key: getattr(spec.train, key) for key in Recipe.model_fields} | VARIANTS[name]
-    recipe["epochs"] = round(epochs * recipe.pop("times", 1))
-    sets = [f"space.activation={recipe.pop('activation')}"] if "activation" in recipe else []
-    sets += [f"evaluator.{key}={str(value).lower()}" for key, value in recipe.items()]
-    spec = load_spec(PRESET, [*data, *sets, "evaluator.image_size=null", "evaluator.shown=null"])
+def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:
+    genotype, epochs, data, name, seed = job
+    changes = VARIANTS[name]
+    recipe = {key: value for key, value in changes.items() if key != "times"}
+    spec = as_trained(PRESET, data, recipe | {"epochs": round(epochs * changes.get("times", 1))})
     space = SPACES[spec.space.name](spec.space)
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
-    seed = int("another seed" in name)
     metrics = evaluator.evaluate(space, space.parse(genotype), evaluator.fidelity, seed)
     return {
         "variant": name,
+        "seed": seed,
         "genotype": genotype,
         "epochs": epochs,
-        "changes": VARIANTS[name],
+        "changes": changes,
         **metrics,
         "environment": environment(threads=1),
     }
+
+
+def table() -> None:
+    rows = RECORD.rows()
+    groups = dict.fromkeys((row["genotype"], row["epochs"], device_of(row)) for row in rows)
+    for genotype, epochs, device in groups:
+        print(f"{genotype}, {epochs} epochs, {device}")
+        for name in VARIANTS:
+            found = [
+                row
+                for row in rows
+                if row["variant"] == name
+                and (row["genotype"], row["epochs"], device_of(row)) == (genotype, epochs, device)
+            ]
+            if found:
+                accuracies = [100 * row["val_accuracy"] for row in found]
+                spread = f"± {statistics.stdev(accuracies):.2f}" if len(found) > 1 else " " * 6
+                seconds = statistics.fmean(row["train_seconds"] for row in found)
+                print(f"  {name:<45} n={len(found)} {statistics.fmean(accuracies):6.2f} {spread} % {seconds:6.0f} s")
 
 
 def main() -> None:
@@ -71,20 +85,22 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10")
     parser.add_argument("--genotype", help="a network of the preset's space")
     parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--table", action="store_true", help="print what is there and stop")
     arguments = parser.parse_args()
     if arguments.genotype and not arguments.table:
         data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
         key = {"genotype": arguments.genotype, "epochs": arguments.epochs}
-        todo = [name for name in VARIANTS if not RECORD.has(variant=name, **key)]
-        with ProcessPoolExecutor(cores()) as pool:
-            for row in pool.map(run, [(arguments.genotype, arguments.epochs, data, name) for name in todo]):
-                RECORD.append(row)
-                print(f"{row['variant']}: {row['val_accuracy']:.4f}", file=sys.stderr)
-    for row in RECORD.rows():
-        print(
-            f"{row['variant']:<32} {100 * row['val_accuracy']:6.2f} % {row['train_seconds']:6.0f} s  {row['genotype']}"
-        )
+        there = [
+            (row["variant"], row["seed"])
+            for row in RECORD.rows()
+            if key.items() <= row.items() and device_of(row) == here()
+        ]
+        todo = [(name, seed) for seed in arguments.seed for name in VARIANTS if (name, seed) not in there]
+        for row in side_by_side(run, [(*key.values(), data, *job) for job in todo]):
+            RECORD.append(row)
+            print(f"{row['variant']}, seed {row['seed']}: {row['val_accuracy']:.4f}", file=sys.stderr)
+    table()
 
 
 if __name__ == "__main__":

@@ -3,13 +3,18 @@
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from nanonas.environment import environment
+from nanonas import load_spec
+from nanonas.environment import cores, environment
+from nanonas.recipe import Recipe
 from nanonas.run_directory import write_text
 from nanonas.spaces import SPACES
+from nanonas.spec import Spec
 from nanonas.strategies import STRATEGIES
 
 
@@ -31,6 +36,34 @@ class Record:
 
     def has(self, **fields: Any) -> bool:
         return any(all(row.get(name) == value for name, value in fields.items()) for row in self.rows())
+
+
+def here() -> str:
+    """What trainings run on: the GPU's name, or `cpu`."""
+    return device_of({"environment": environment(threads=1)})
+
+
+def device_of(row: dict[str, Any]) -> str:
+    return next(iter(row["environment"]["gpu"]), "cpu")
+
+
+def side_by_side(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:
+    """Results in the order of the jobs, a core each; processes are started anew, since CUDA survives no fork."""
+    with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(function, jobs)
+
+
+def as_trained(preset: str, sets: Sequence[str], changes: dict[str, Any] | None = None) -> Spec:
+    """The preset with an evaluator that trains as its `train` does, on all training images in full size.
+
+    Args:
+        changes: fields of the recipe that differ from `train`'s; `activation` is one of the space.
+    """
+    train = load_spec(preset, list(sets)).train
+    recipe = {name: getattr(train, name) for name in Recipe.model_fields} | (changes or {})
+    words = [f"space.activation={recipe.pop('activation')}"] if "activation" in recipe else []
+    words += [f"evaluator.{name}={str(value).lower()}" for name, value in recipe.items()]
+    return load_spec(preset, [*sets, *words, "evaluator.image_size=null", "evaluator.shown=null"])
 
 
 def space_rows(

@@ -1,13 +1,14 @@
 """Does the cheap score that a search chooses by rank networks as longer trainings do?
 
-    python benchmarks/fidelity.py --root cifar10-jpeg --epochs 20           cifar10-evo's fidelity, and 20 full epochs
+    python benchmarks/fidelity.py --root cifar10-jpeg --epochs 25           cifar10-evo's fidelity, and 25 epochs as in
+                                                                            its `train`
     python benchmarks/fidelity.py --root cifar10-jpeg --fidelity 2,16,0.5   epochs, image size and data fraction
     python benchmarks/fidelity.py --table
 
 Random networks that meet the preset's constraints, each trained at every fidelity and scored on validation images, a
-core each; rows of what the preset's space was before do not count. Prints Kendall's τ of each fidelity, of params
-and of macs with the longest training. Appends to benchmarks/results/fidelity.json, a row a network and fidelity; skips
-what is there.
+core each. Prints Kendall's τ of each fidelity, of params and of macs with the longest training, a table a device; rows
+of what the preset's space was before do not count. Appends to benchmarks/results/fidelity.json, a row a network and
+fidelity; skips what is there.
 """
 
 import argparse
@@ -16,17 +17,16 @@ import os
 import random
 import statistics
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
-from common import Record
+from common import Record, as_trained, device_of, here, side_by_side
 
 from nanonas import load_spec
-from nanonas.environment import cores, environment
+from nanonas.environment import environment
 from nanonas.evaluators import EVALUATORS, Evaluator
 from nanonas.latency import Latency
 from nanonas.problem import Problem
@@ -42,8 +42,8 @@ RESAMPLES = 1000
 
 
 @lru_cache(maxsize=1)
-def opened(sets: tuple[str, ...]) -> tuple[Spec, SearchSpace, Evaluator]:
-    spec = load_spec(PRESET, list(sets))
+def opened(sets: tuple[str, ...], long: bool = False) -> tuple[Spec, SearchSpace, Evaluator]:
+    spec = as_trained(PRESET, sets) if long else load_spec(PRESET, list(sets))
     return spec, SPACES[spec.space.name](spec.space), EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
 
 
@@ -62,7 +62,7 @@ def drawn(sets: tuple[str, ...], count: int) -> list[str]:
 
 def trained(job: tuple[tuple[str, ...], str, dict[str, Any]]) -> dict[str, Any]:
     sets, text, fidelity = job
-    spec, space, evaluator = opened(sets)
+    spec, space, evaluator = opened(sets, fidelity.get("recipe") == "train")
     genotype = space.parse(text)
     metrics = evaluator.evaluate(space, genotype, fidelity, training_seed(spec.seed, text, json.dumps(fidelity)))
     row = {"space": spec.space.model_dump(mode="json"), "genotype": text, "fidelity": fidelity}
@@ -77,8 +77,11 @@ def rows_now() -> list[dict[str, Any]]:
 
 def table() -> None:
     rows = rows_now()
-    if not rows:
-        return
+    for device in dict.fromkeys(map(device_of, rows)):
+        table_of(device, [row for row in rows if device_of(row) == device])
+
+
+def table_of(device: str, rows: list[dict[str, Any]]) -> None:
     scores: dict[str, dict[str, float]] = {"params": {}, "macs": {}}
     seconds: dict[str, list[float]] = {}
     for row in rows:
@@ -89,7 +92,7 @@ def table() -> None:
             scores[measure][row["genotype"]] = row[measure]
     dear = max(seconds, key=lambda name: statistics.fmean(seconds[name]))
     reached = 100 * statistics.fmean(scores[dear].values())
-    print(f"Kendall's τ with {dear} ({reached:.2f} % on average), and its bootstrap 95 % interval")
+    print(f"{device}: Kendall's τ with {dear} ({reached:.2f} % on average), and its bootstrap 95 % interval")
     for name, found in scores.items():
         common = [genotype for genotype in found if genotype in scores[dear]]
         if name == dear or len(common) < 3:
@@ -107,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10")
     parser.add_argument("--networks", type=int, default=16)
-    parser.add_argument("--epochs", type=int, help="train on all training images in full size, for so long")
+    parser.add_argument("--epochs", type=int, help="of a training as in the preset's `train`")
     parser.add_argument(
         "--fidelity", action="append", default=[], help="epochs,image_size,data_fraction; again for more"
     )
@@ -116,20 +119,19 @@ def main() -> None:
     if not arguments.table:
         sets = ("data.name=folder", f"data.root={arguments.root}") if arguments.root else ()
         _, _, evaluator = opened(sets)
-        fidelities = [dict(evaluator.fidelity)]
+        fidelities: list[dict[str, Any]] = [dict(evaluator.fidelity)]
         for text in arguments.fidelity:
             epochs, side, fraction = text.split(",")
             fidelities.append({"epochs": int(epochs), "image_size": int(side), "data_fraction": float(fraction)})
         if arguments.epochs:
             side = max(evaluator.task.height, evaluator.task.width)
-            fidelities.append({"epochs": arguments.epochs, "image_size": side, "data_fraction": 1.0})
+            fidelities.append({"epochs": arguments.epochs, "image_size": side, "data_fraction": 1.0, "recipe": "train"})
         jobs = [(sets, g, f) for f in fidelities for g in drawn(sets, arguments.networks)]
-        there = [(row["genotype"], row["fidelity"]) for row in rows_now()]
+        there = [(row["genotype"], row["fidelity"]) for row in rows_now() if device_of(row) == here()]
         jobs = [job for job in jobs if (job[1], job[2]) not in there]
-        with ProcessPoolExecutor(cores()) as pool:
-            for number, row in enumerate(pool.map(trained, jobs), 1):
-                RECORD.append(row)
-                print(f"{number} of {len(jobs)}: {row['val_accuracy']:.4f} {row['genotype']}", file=sys.stderr)
+        for number, row in enumerate(side_by_side(trained, jobs), 1):
+            RECORD.append(row)
+            print(f"{number} of {len(jobs)}: {row['val_accuracy']:.4f} {row['genotype']}", file=sys.stderr)
     table()
 
 
