@@ -3,7 +3,7 @@
     python benchmarks/fidelity.py --root cifar10-jpeg --epochs 25           cifar10-evo's fidelity, and 25 epochs as in
                                                                             its `train`
     python benchmarks/fidelity.py --root cifar10-jpeg --fidelity 2,16,0.5   epochs, image size and data fraction
-    python benchmarks/fidelity.py --root cifar10-jpeg --epochs 25 --again   with other seeds: how far each agrees with itself
+    python benchmarks/fidelity.py --root cifar10-jpeg --epochs 25 --again   with other seeds: agreement with itself
     python benchmarks/fidelity.py --table
 
 Random networks that meet the preset's constraints, each trained at every fidelity and scored on validation images, a
