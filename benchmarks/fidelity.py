@@ -93,8 +93,9 @@ def table_of(device: str, rows: list[dict[str, Any]]) -> None:
             scores[measure][row["genotype"]] = row[measure]
     first = [name for name in seconds if "again" not in name]
     dear = max(first, key=lambda name: statistics.fmean(seconds[name]))
-    reached = 100 * statistics.fmean(scores[dear].values())
-    print(f"{device}: Kendall's τ with {dear} ({reached:.2f} % on average), and its bootstrap 95 % interval")
+    reached = [100 * accuracy for accuracy in scores[dear].values()]
+    spread = f"{statistics.fmean(reached):.2f} ± {statistics.stdev(reached):.2f} %" if len(reached) > 1 else "n=1"
+    print(f"{device}: Kendall's τ with {dear} ({spread}), and its bootstrap 95 % interval")
     for name, found in scores.items():
         common = [genotype for genotype in found if genotype in scores[dear]]
         if name == dear or len(common) < 3:
