@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .environment import environment
+from .environment import environment, version
 from .errors import RunError
 from .spec import Spec, differences, load_spec
 
@@ -62,15 +62,19 @@ def begin(run: Path, spec: Spec, source: Source, say: Callable[[str], None]) -> 
         changed = differences(run_spec(run), spec)
         if changed:
             raise RunError(f"{run} holds a run of another spec ({'; '.join(changed[:5])}); choose another --out")
-    now = environment(threads=1) | dict(source)
     if (run / "environment.json").exists():
         check_source(run, source)
         before = read_json(run / "environment.json").get("torch")
-        if before != now["torch"]:
-            say(f"warning: {run} was begun with torch {before}, this is {now['torch']}: scores may differ")
+        if before != version("torch"):
+            say(f"warning: {run} was begun with torch {before}, this is {version('torch')}: scores may differ")
     else:
-        write_json(run / "environment.json", now)
+        write_environment(run, 1, source)
     write_text(run / "spec.yaml", spec.text())  # last: with it, a directory is a run
+
+
+def write_environment(run: Path, threads: int, source: Source) -> None:
+    """Args: threads: of each process that trains."""
+    write_json(run / "environment.json", _kind("environment") | environment(threads) | dict(source))
 
 
 def other_source(run: Path, source: Source, told_by: str = "train.json") -> str | None:
@@ -135,7 +139,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def document(kind: str, run: Path, **fields: Any) -> dict[str, Any]:
     """A result file's content; every one names its kind, its version and its run."""
-    return {"kind": kind, "schema_version": SCHEMA_VERSION, "run": str(run).encode(errors="replace").decode(), **fields}
+    return {**_kind(kind), "run": str(run).encode(errors="replace").decode(), **fields}
+
+
+def _kind(kind: str) -> dict[str, Any]:
+    return {"kind": kind, "schema_version": SCHEMA_VERSION}
 
 
 def existing_run(run: Path) -> Path:

@@ -1,7 +1,7 @@
 """Spec: a search as YAML, checked as a whole before the first second of training."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -156,8 +156,8 @@ def override_spec(spec: Spec, overrides: Sequence[str]) -> Spec:
 
 
 def _validated(content: dict[str, Any], overrides: Sequence[str], node: yaml.Node | None, name: str) -> Spec:
-    for override in overrides:
-        _override(content, override)
+    for number, override in enumerate(overrides):
+        _override(content, override, {_key(earlier) for earlier in overrides[:number]})
     try:
         return Spec.model_validate(content)
     except ValidationError as error:
@@ -193,9 +193,14 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
+def _key(override: str) -> str:
+    return override.partition("=")[0].strip()
+
+
+def _override(content: dict[str, Any], override: str, earlier: Container[str]) -> None:
+    """Another component drops the keys of the one before; what all of its kind have stays, and what `earlier` set."""
+    _, equals, text = override.partition("=")
+    parts = _key(override).split(".")
     if not equals or not all(parts):
         raise SpecError(f"--set {override!r} is not KEY=VALUE; for example --set strategy.population_size=12")
     try:
@@ -211,7 +216,9 @@ def _override(content: dict[str, Any], override: str) -> None:
         and parts[0] in ("space", "strategy", "evaluator")
         and content.get("name", DEFAULTS[parts[0]]) != value
     ):
-        content.clear()  # the other keys were those of another component
+        shared = getattr(Spec.model_fields[parts[0]].annotation, "model_fields", {})
+        for other in [other for other in content if other not in shared and f"{parts[0]}.{other}" not in earlier]:
+            del content[other]
     content[parts[-1]] = value
 
 
@@ -232,7 +239,7 @@ def _line(problem: ErrorDetails, node: yaml.Node | None, name: str, overrides: S
     elif isinstance(given, str | int | float | None) and kind != "value_error":
         message = f"{message}, not {given!r:.100}"
     dotted = ".".join(path)
-    if any(override.partition("=")[0].strip() == dotted for override in overrides):
+    if any(_key(override) == dotted for override in overrides):
         return f"--set {dotted}: {message}"
     mark = mark_of(node, path)
     where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name

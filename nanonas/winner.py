@@ -28,6 +28,7 @@ from .run_directory import (
     locked,
     read_json,
     run_spec,
+    write_environment,
     write_json,
     write_text,
 )
@@ -38,6 +39,7 @@ from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_
 from .trial import training_seed
 
 CALIBRATION_STEPS = 6
+TRAINED_BY = ("seed", "device", "data", "space", "train")  # of a spec, what makes two trainings the same
 
 
 def train(
@@ -56,7 +58,8 @@ def train(
         RunError: the run has no finished trial, or holds the training of another genotype, seed or setting.
     """
     run, target = Path(run), Path(out or run)
-    spec = override_spec(run_spec(run), overrides)
+    searched = run_spec(run)
+    spec = override_spec(searched, overrides)
     space = SPACES[spec.space.name](spec.space)
     chosen = space.parse(genotype) if genotype else _winner(run, spec)
     check_connected(chosen, space)
@@ -66,14 +69,19 @@ def train(
     if done is not None:
         return done
     log = Log(target, say)
+    unread = [
+        key for key in Spec.model_fields if key not in TRAINED_BY and getattr(spec, key) != getattr(searched, key)
+    ]
+    if unread:
+        log.say(f"warning: --set changes {', '.join(unread)}, but training reads only {', '.join(TRAINED_BY)}")
     device = select_device(spec.device)
     dataset = load_dataset(spec.data, log.say)
-    if spec.data == run_spec(run).data:
+    if spec.data == searched.data:
         check_source(run, dataset.source)
     target.mkdir(parents=True, exist_ok=True)
     with locked(target):
         if not (target / "environment.json").exists():
-            write_json(target / "environment.json", environment(torch.get_num_threads()) | dataset.source)
+            write_environment(target, torch.get_num_threads(), dataset.source)
         if not (target / "spec.yaml").exists():
             write_text(target / "spec.yaml", spec.text())
         return _Training(target, spec, chosen, dataset, device, log, on_progress).result()
@@ -90,9 +98,8 @@ def _winner(run: Path, spec: Spec) -> Genotype:
 
 
 def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
-    """What makes two trainings the same."""
     content = spec.model_dump(mode="json")
-    return {"genotype": str(genotype), **{key: content[key] for key in ("seed", "device", "data", "space", "train")}}
+    return {"genotype": str(genotype), **{key: content[key] for key in TRAINED_BY}}
 
 
 def _check_other(target: Path, spec: Spec) -> None:

@@ -138,6 +138,15 @@ def test_another_component_drops_the_keys_of_the_one_before(tmp_path: Path) -> N
     assert load_spec(write(tmp_path, GOOD), ["strategy.name=random"]).strategy.name == "random"
 
 
+def test_another_component_keeps_what_all_have_and_what_was_set_before(tmp_path: Path) -> None:
+    path = write(tmp_path, "name: a\nstrategy: {name: evolution, sample_size: 5, repeats: true}\nbudget: {trials: 3}\n")
+    strategy = load_spec(path, ["strategy.population_size=30", "strategy.name=nsga2"]).strategy
+    assert (strategy.repeats, strategy.population_size) == (True, 30)  # type: ignore[attr-defined]
+    assert "strategy.population_size: unknown key" in message(
+        path, "strategy.population_size=30", "strategy.name=random"
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -116,6 +116,12 @@ def test_a_half_done_training_with_other_settings_is_not_continued(untrained: Pa
         train(untrained)
 
 
+def test_what_only_a_search_reads_is_named(untrained: Path) -> None:
+    said: list[str] = []
+    train(untrained, overrides=["evaluator.epochs=9", "train.epochs=1"], say=said.append)
+    assert any("--set changes evaluator, but training reads only seed" in line for line in said)
+
+
 def test_minutes_fit_the_epochs(untrained: Path) -> None:
     result = train(untrained, overrides=["train.minutes=0.05", "train.epochs=1"])
     assert result["epochs"] > 1
