@@ -4,7 +4,7 @@ import hashlib
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,11 @@ GRAY_16_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 GRAY = frozenset({"1", "L", "LA", "La"}) | GRAY_16_BIT
 TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 LAYOUT = "expected ROOT/train/<class>/* and ROOT/test/<class>/*, or one folder ROOT/<class>/*"
-PART_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
+TRAIN_NAMES = frozenset({"train", "training"})  # in any case
+TEST_NAMES = frozenset({"test", "testing"})
+OTHER_PARTS = frozenset({"val", "valid", "validation", "dev", "eval"})
+LARGEST_SIDE = 1024  # pixels
+BAD_FILES_TOLD = 5
 # below this many pixels threads cost more in waiting for the interpreter lock than decoding beside it saves
 THREADS_FROM_PIXELS = 128 * 128
 
@@ -45,17 +49,23 @@ class FolderImages:
         """(len(indices), H, W, C). Raises DataError, with the path, at an image that cannot be decoded."""
         paths = [self.paths[index] for index in indices]
         images = np.empty((len(paths), *self.shape), dtype=np.uint8)
-        with _strict_about_bombs(), ThreadPoolExecutor(self.threads) as pool:
+        with _strict_about_bombs(), ThreadPoolExecutor(self.threads) as pool, _bad_files() as bad:
             decoded = pool.map(self._decode, paths) if self.threads > 1 else map(self._decode, paths)
-            for image, pixels in zip(images, decoded, strict=True):
-                image[:] = pixels
+            for image, found in zip(images, decoded, strict=True):
+                if isinstance(found, DataError):
+                    bad.errors.append(found)
+                else:
+                    image[:] = found
         return images
 
-    def _decode(self, path: str) -> Pixels:
-        pixels = decode(path, self.shape, self.resize)
+    def _decode(self, path: str) -> Pixels | DataError:
+        try:
+            pixels = decode(path, self.shape, self.resize)
+        except DataError as error:
+            return error
         if pixels.shape != self.shape:
             sizes = [f"{width}×{height}" for height, width, _ in (pixels.shape, self.shape)]
-            raise DataError(f"{path} is {sizes[0]}, not {sizes[1]}; set data.image_size")
+            return DataError(f"{path} is {sizes[0]}, not {sizes[1]}; set data.image_size")
         return pixels
 
 
@@ -104,10 +114,10 @@ class Listing:
         paths = self.train.paths + (self.test.paths if self.test else ())
         sizes: Counter[tuple[int, int]] = Counter()
         gray = True
-        with _strict_about_bombs():
+        with _strict_about_bombs(), _bad_files() as bad:
             for done, path in enumerate(paths):
                 progress(done, len(paths))
-                with _opened(path) as image:
+                with bad.counted(), _opened(path) as image:
                     gray = gray and image.mode in GRAY
                     swapped = _is_marked(image) and image.getexif().get(0x0112, 1) >= 5
                     sizes[image.size[::-1] if swapped else image.size] += 1
@@ -118,6 +128,11 @@ class Listing:
                 f"set data.image_size, e.g. --set data.image_size={min(64, max(8, w, h))}"
             )
         width, height = (image_size, image_size) if image_size else next(iter(sizes))
+        if max(width, height) > LARGEST_SIDE:
+            raise DataError(
+                f"the images in {self.root} are {width}×{height}, and a side may have {LARGEST_SIDE:,} pixels; "
+                "set data.image_size, e.g. --set data.image_size=64"
+            )
         pixels = sum(w * h * count for (w, h), count in sizes.items()) / len(paths)
         threads = min(8, os.cpu_count() or 1) if pixels >= THREADS_FROM_PIXELS else 1
 
@@ -147,35 +162,56 @@ def scan(root: Path) -> Listing:
 def _scan(root: Path) -> Listing:
     folders = _folders(root)
     # a folder named train that holds images, not folders, is a class: of vehicles, perhaps
-    has_parts = "train" in folders and bool(_folders(root / "train"))
-    home = root / "train" if has_parts else root
+    home = _named(root, folders, TRAIN_NAMES) or root
+    tested = _named(root, folders, TEST_NAMES) if home != root else None
     classes = tuple(_folders(home))
     notes = []
     if not classes:
         raise DataError(f"data.root {root} has no folder of images; {LAYOUT}")
-    if not has_parts and PART_NAMES.issuperset(classes):
-        raise DataError(f"{root / classes[0]} has no class folders; {LAYOUT}")
+    if home == root:
+        _check_no_parts(root, classes)
     if len(classes) == 1:
         raise DataError(f"{home} has a single class, {classes[0]!r}; at least two are needed; {LAYOUT}")
     if odd := next((name for name in classes if not name.isprintable()), None):
         raise DataError(f"{home} has a class named {odd!r}; rename the folder: a name must be printable text")
-    if has_parts and (unused := sorted(PART_NAMES.intersection(folders) - {"train", "test"})):
-        notes.append(f"{root / unused[0]} is not used: validation images are cut from {home}")
+    if home != root and (unused := [name for name in folders if root / name not in (home, tested)]):
+        cut = "validation images are" if tested else "test and validation images are"
+        notes.append(
+            f"in {root} {', '.join(unused)} {'is' if len(unused) == 1 else 'are'} not used: {cut} cut from {home.name}"
+        )
     digest = hashlib.sha256()
     train, ignored = _part(home, classes, digest)
     test = None
-    if has_parts and "test" in folders:
-        if difference := sorted(set(classes) ^ set(_folders(root / "test"))):
-            where = "test" if difference[0] in classes else "train"
+    if tested:
+        if difference := sorted(set(classes) ^ set(_folders(tested))):
+            where = tested.name if difference[0] in classes else home.name
             raise DataError(
-                f"train and test in {root} have different classes: {difference[0]!r} is not in {where}"
+                f"{home.name} and {tested.name} in {root} have different classes: {difference[0]!r} is not in {where}"
                 + (f" (and {len(difference) - 1} more)" if len(difference) > 1 else "")
             )
-        test, more = _part(root / "test", classes, digest)
+        test, more = _part(tested, classes, digest)
         ignored += more
     if ignored:
         notes.append(f"{ignored:,} files in {root} are not used: they are no {', '.join(sorted(EXTENSIONS))}")
     return Listing(root, classes, train, test, digest.hexdigest(), tuple(notes))
+
+
+def _named(root: Path, folders: Sequence[str], names: frozenset[str]) -> Path | None:
+    """The folder of a part, which has folders of classes; DataError when there are two."""
+    found = [root / name for name in folders if name.lower() in names and _folders(root / name)]
+    if len(found) > 1:
+        raise DataError(f"{root} has both {found[0].name} and {found[1].name}; {LAYOUT}")
+    return found[0] if found else None
+
+
+def _check_no_parts(root: Path, classes: Sequence[str]) -> None:
+    """Raises DataError when what would be the classes are parts of the data under names that say so."""
+    if (TRAIN_NAMES | TEST_NAMES | OTHER_PARTS).issuperset(name.lower() for name in classes):
+        raise DataError(f"{root / classes[0]} has no class folders; {LAYOUT}")
+    held = [_folders(root / name) for name in classes]
+    parts = [name for name in classes if "train" in name.lower() or "test" in name.lower()]
+    if parts and len(held[0]) > 1 and all(inside == held[0] for inside in held):
+        raise DataError(f"{root / parts[0]} seems to be a part of the data, not a class; rename it; {LAYOUT}")
 
 
 def _folders(folder: Path) -> list[str]:
@@ -252,6 +288,33 @@ def _opened(path: str) -> Iterator["Image.Image"]:
     except Exception as error:  # a damaged file makes Pillow raise nearly anything: SyntaxError, struct.error, …
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path} is not a readable image ({reason}); replace or remove it") from error
+
+
+class _Bad:
+    """Files that cannot be read, counted up to the end of a look at all of them."""
+
+    def __init__(self) -> None:
+        self.errors: list[DataError] = []
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        try:
+            yield
+        except DataError as error:
+            self.errors.append(error)
+
+
+@contextmanager
+def _bad_files() -> Iterator[_Bad]:
+    """Raises one DataError for all of them in the end."""
+    bad = _Bad()
+    yield bad
+    if len(bad.errors) > 1:
+        told = "; ".join(str(error).partition(";")[0] for error in bad.errors[:BAD_FILES_TOLD])
+        more = f"; and {len(bad.errors) - BAD_FILES_TOLD:,} more" if len(bad.errors) > BAD_FILES_TOLD else ""
+        raise DataError(f"{len(bad.errors):,} files cannot be used: {told}{more}; replace or remove them")
+    if bad.errors:
+        raise bad.errors[0]
 
 
 def _is_marked(image: "Image.Image") -> bool:

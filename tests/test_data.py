@@ -346,6 +346,50 @@ def test_a_validation_folder_is_not_silently_ignored(tmp_path: Path) -> None:
     assert len(said) == 1 and "val is not used" in said[0]
 
 
+def test_parts_may_be_named_as_people_name_them(tmp_path: Path) -> None:
+    classes_of_images(tmp_path / "Training")
+    classes_of_images(tmp_path / "Testing")
+    classes_of_images(tmp_path / "dev")
+    said: list[str] = []
+    dataset = load_folder(tmp_path, said.append)
+    assert dataset.classes == ("cat", "dog")
+    assert len(dataset.train_labels) == len(dataset.test()[1])  # nothing was cut off
+    assert len(said) == 1 and "dev is not used: validation images are cut from Training" in said[0]
+
+
+def test_parts_under_other_names_are_no_classes(tmp_path: Path) -> None:
+    classes_of_images(tmp_path / "seg_train")
+    classes_of_images(tmp_path / "seg_test")
+    assert "seg_test seems to be a part of the data, not a class; rename it" in error_of(tmp_path)
+
+
+def test_a_part_that_stands_twice_is_one_line(tmp_path: Path) -> None:
+    classes_of_images(tmp_path / "train")
+    classes_of_images(tmp_path / "training")
+    assert "has both train and training" in error_of(tmp_path)
+
+
+def test_images_with_a_side_of_more_than_1024_pixels_want_a_size(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            Image.new("L", (1100, 8)).save(tmp_path / name / f"{number}.png")
+    assert "are 1100×8, and a side may have 1,024 pixels; set data.image_size" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 60])  # bytes: no header at all, and a header without its pixels
+def test_all_unreadable_images_are_named_at_once(keep: int, tmp_path: Path) -> None:
+    classes_of_images(tmp_path / "train", {"cat": 9, "dog": 9})
+    classes_of_images(tmp_path / "test")
+    bad = sorted((tmp_path / "train" / "cat").iterdir())[:7]
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:keep])
+    said = error_of(tmp_path)
+    assert said.startswith("7 files cannot be used: ")
+    assert str(bad[0]) in said and "; and 2 more; replace or remove them" in said
+    assert len(said.splitlines()) == 1
+
+
 def test_a_linked_root_and_a_home_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     classes_of_images(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
