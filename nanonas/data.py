@@ -136,7 +136,7 @@ _PROVIDED: dict[DataConfig, Dataset] = {}
 
 
 def provide(config: DataConfig, dataset: Dataset) -> None:
-    """From now on `load_dataset` gives this one: for workers on other machines, which got it sent."""
+    """From now on `load_dataset` gives this one: for workers, which take what the coordinator has opened."""
     _PROVIDED[config] = dataset
 
 

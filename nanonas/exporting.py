@@ -12,6 +12,7 @@ from .data import Dataset, load_dataset
 from .errors import ExportError
 from .exported import ExportedFile, Latencies, exported_files, remember, sha256
 from .exporters import EXPORTERS, Exporter, Metadata
+from .images import at_once
 from .inference import Model, softmax
 from .model_card import describe, write_card
 from .run_directory import Log, count_test_look, document, locked, other_source, write_json
@@ -203,8 +204,10 @@ def _write(target: Target, reference: _Reference, path: Path) -> Metadata:
 
 
 def in_batches(model: Model, pixels: np.ndarray) -> np.ndarray:
-    """What a model gives for (N, H, W, C) uint8, in batches of 1, 2, 7 and the rest, whatever it is."""
-    parts = np.split(pixels, np.cumsum(PARITY_BATCHES))
+    """What a model gives for (N, H, W, C) uint8, in batches of 1, 2, 7 and the rest, or as many as fit into memory."""
+    count = at_once(pixels.shape[1] * pixels.shape[2], len(pixels))
+    ends = np.cumsum(PARITY_BATCHES)
+    parts = np.split(pixels, [*ends, *range(ends[-1] + count, len(pixels), count)])
     return np.concatenate([model.run(model.inputs(part)) for part in parts if len(part)])
 
 
@@ -229,9 +232,11 @@ def _check_resizing(name: str, model: Model, reference: _Reference) -> None:
     """
     width = reference.pixels.shape[2]
     other = reference.pixels.repeat(2, axis=1)[:, :, : -(-3 * width // 4)]  # twice as high, three quarters as wide
+    count = at_once(other.shape[1] * other.shape[2], len(other))
     with torch.inference_mode():
-        expected = reference.classifier(reference.classifier.preprocess(other)).softmax(1).numpy()
-    difference = np.abs(expected - model.run(model.inputs(other))).max(1).mean()
+        parts = [reference.classifier.preprocess(other[i : i + count]) for i in range(0, len(other), count)]
+        expected = np.concatenate([reference.classifier(part).softmax(1).numpy() for part in parts])
+    difference = np.abs(expected - in_batches(model, other)).max(1).mean()
     if not difference <= RESIZED_DIFF:
         raise ExportError(
             f"{name}: the file resizes images in another way than nanonas: probabilities differ by {difference:.2g} on "

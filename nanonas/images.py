@@ -10,6 +10,13 @@ from torch import Tensor
 
 from .recipe import Recipe
 
+PIXELS_AT_ONCE = 500 * 64 * 64  # of a batch in float32, so that its activations fit into memory too
+
+
+def at_once(area: int, most: int) -> int:
+    """How many images of so many pixels are worked on at a time, where nothing depends on it."""
+    return max(1, min(most, PIXELS_AT_ONCE // area))
+
 
 @dataclass(frozen=True)
 class Images:
@@ -60,14 +67,14 @@ class Images:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         if size == (height, width):
             return self
-        parts = []
-        for rows in self.rows.split(1000):
+        pixels = torch.empty((len(self), *size, self.pixels.shape[3]), dtype=torch.uint8)
+        count = at_once(self.area, 1000)
+        for rows, resized in zip(self.rows.split(count), pixels.split(count), strict=True):
             part = self.pixels[rows].cpu().permute(0, 3, 1, 2).float()  # on the CPU: the same pixels on any device
             part = F.interpolate(part, size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
-            parts.append(part.to(torch.uint8).permute(0, 2, 3, 1).contiguous())
-        pixels = torch.cat(parts).to(self.pixels.device)
+            resized.copy_(part.permute(0, 2, 3, 1))
         rows = torch.arange(len(self), device=self.rows.device)
-        return Images(pixels, rows, self.labels, self.mean, self.std)
+        return Images(pixels.to(self.pixels.device), rows, self.labels, self.mean, self.std)
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """(N, H, W, C) uint8 → (N, C, H, W) float32 in channels_last: (pixel / 255 − mean) / std."""

@@ -11,6 +11,7 @@ from .classifier import Classifier, normalized
 from .data import Dataset
 from .errors import DataError, ExportError
 from .exporters import Metadata, ModelFile
+from .images import at_once
 from .profile import latency_ms
 from .training import threads
 
@@ -69,7 +70,8 @@ class Model:
 
     def outputs(self, pixels: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 → what `run` gives, float64; ExportError when that cannot be scores of the classes."""
-        batches = (self.inputs(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH))
+        size = at_once(pixels.shape[1] * pixels.shape[2], BATCH)
+        batches = (self.inputs(pixels[i : i + size]) for i in range(0, len(pixels), size))
         found = np.concatenate([self.run(batch) for batch in batches]).astype(np.float64)
         if found.shape != (len(pixels), len(self.classes)):
             raise ExportError(f"the model's output has the shape {found.shape[1:]}, not {len(self.classes)} classes")

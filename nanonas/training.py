@@ -3,7 +3,7 @@
 import copy
 import ctypes
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .cuda_graph import CapturedStep
 from .errors import EvaluationError, SpecError
-from .images import Images, augment
+from .images import Images, at_once, augment
 from .muon import Muon
 from .recipe import Recipe, share_of_side
 
@@ -105,6 +105,7 @@ class Trainer:
             and a batch norm of its own, as on several devices. They wait for one another once a step, where the threads
             of one operation do so in every layer. Running statistics are those of the first part.
         captures: whether steps on CUDA are recorded and replayed.
+        sizes: `images` as another training of the same recipe has resized them.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Trainer:
         seed: int,
         parts: int = 1,
         captures: bool = True,
+        sizes: Sequence[Images] | None = None,
     ) -> None:
         self.device = images.pixels.device
         self.network = network.to(self.device)
@@ -124,8 +126,9 @@ class Trainer:
         self.images, self.recipe, self.seed = images, recipe, seed
         side = max(images.pixels.shape[1:3])
         first = share_of_side(side, recipe.first_side)
-        self.sizes = [images.resized(first), images.resized((first + side) // 2), images]
+        self.sizes = sizes or (images.resized(first), images.resized((first + side) // 2), images)
         self.shown = self.sizes[0]
+        self._area = float(self.shown.area)  # of an image of the last epoch, on average
         coins = torch.randint(2, (len(images),), generator=torch.Generator().manual_seed(seed % 2**63))
         self._mirrored = coins.bool().to(self.device) if flip and recipe.flip else None  # in even epochs
         self.bfloat16 = computes_in_bfloat16(self.device, recipe.precision, images.area)
@@ -157,29 +160,31 @@ class Trainer:
         order_seed = (self.seed * 1_000_003 + self.epoch) % 2**63
         generators = [torch.Generator().manual_seed(order_seed + part) for part in range(len(self.networks))]
         order = torch.randperm(len(self.images), generator=generators[0]).to(self.device)
-        total = torch.zeros((), device=self.device)
+        total, area = torch.zeros((), device=self.device), 0
         count = min(steps or self.steps_per_epoch, self.steps_per_epoch, max(1, round(self.steps_left)))
-        self.shown = self.sizes[sum(self.progress >= start for start in GROWTH[1:-1])]
         for network in self.networks:
             network.train()
         with seeded(order_seed), threads(self._threads):
             for step in range(count):
+                self.shown = self.sizes[sum(self.progress >= start for start in GROWTH[1:-1])]
+                area += self.shown.area
                 chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
                 total += self._step(chosen, generators)
                 self.progress += (1 - self.progress) / max(1.0, self.steps_left)
                 self.steps_left = max(0.0, self.steps_left - 1)
                 on_step()
         self.epoch += 1
+        self._area = area / count
         loss = total.item() / count
         if not math.isfinite(loss):
             raise EvaluationError(f"the training loss is {loss} after epoch {self.epoch}")
         return loss
 
     def steps_in(self, seconds: float, a_step: float) -> float:
-        """How many more steps so many seconds are, if one of the images shown last takes `a_step`; it takes as long as
-        they have pixels."""
+        """How many more steps so many seconds are, if one of the last epoch took `a_step`: as long as its images have
+        pixels."""
         mean = self._pixels_left(self.progress) / max(1e-9, 1 - self.progress)
-        return seconds / a_step * self.shown.area / (mean or self.shown.area)
+        return seconds / a_step * self._area / (mean or self.shown.area)
 
     @property
     def time_fraction(self) -> float:
@@ -293,7 +298,8 @@ def _optimizers(network: nn.Module, recipe: Recipe, fused: bool) -> list[torch.o
 def predict(network: nn.Module, images: Images, mirrored: bool = False) -> Tensor:
     """Logits (N, classes) on the CPU, one view of each image, or of its mirror image; in float32 on any device."""
     network.eval()
-    batches = (images.normalized(images.pixels[rows]) for rows in images.rows.split(PREDICT_BATCH))
+    rows = images.rows.split(at_once(images.area, PREDICT_BATCH))
+    batches = (images.normalized(images.pixels[chosen]) for chosen in rows)
     return torch.cat([network(batch.flip(3) if mirrored else batch).float().cpu() for batch in batches])
 
 

@@ -39,6 +39,7 @@ from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_
 from .trial import training_seed
 
 CALIBRATION_STEPS = 6
+SAVING = 0.02  # the most of the time that checkpoints may take
 TRAINED_BY = ("seed", "device", "data", "space", "train")  # of a spec, what makes two trainings the same
 
 
@@ -140,7 +141,7 @@ class _State(BaseModel):
 
 
 class _Training:
-    """One training, resumable at the end of every epoch."""
+    """One training, resumable at the end of an epoch: of every one, unless checkpoints take too long for that."""
 
     def __init__(
         self,
@@ -157,7 +158,7 @@ class _Training:
         self.checkpoint = target / "checkpoint.safetensors"
         self.request = json.dumps(_request(spec, genotype), sort_keys=True)
         self.history: list[dict[str, int | float]] = []
-        self.seconds = 0.0
+        self.seconds = self.save_due = 0.0
         key = SPACES[spec.space.name](spec.space).canonical(genotype)
         self.seed = training_seed(spec.seed, key, "train")
         with seeded(self.seed):
@@ -202,9 +203,9 @@ class _Training:
         self.log.note(f"trained {self.trainer.epoch} epochs in {self.seconds:.0f} s; test accuracy {accuracy:.4f}")
         return result
 
-    def _trainer(self, network: torch.nn.Module, images: Images) -> Trainer:
+    def _trainer(self, network: torch.nn.Module, images: Images, sizes: Sequence[Images] | None = None) -> Trainer:
         parts = parts_of_a_batch(network, images.pixels.device, min(self.spec.train.batch_size, len(images)))
-        return Trainer(network, images, self.spec.train, self.dataset.flip, self.seed, parts)
+        return Trainer(network, images, self.spec.train, self.dataset.flip, self.seed, parts, sizes=sizes)
 
     def _epoch(self, start: float) -> None:
         before = time.monotonic()
@@ -220,13 +221,16 @@ class _Training:
             self._fit_steps((time.monotonic() - before) / done, self.seconds)
         record = {"epoch": self.trainer.epoch, "train_loss": round(loss, 6), "seconds": round(self.seconds, 3)}
         self.history.append(record)
-        self._save()
+        if self.trainer.done or self.seconds >= self.save_due:
+            self._save()
+            took = time.monotonic() - start - self.seconds
+            self.save_due = self.seconds + took / SAVING
         self.on_progress(Progress(self.trainer.time_fraction, self.trainer.epoch, record))
 
     def _calibrate(self) -> float:
         """Seconds a step, on a copy of the network that is then thrown away."""
-        trainer = self._trainer(copy.deepcopy(self.classifier.network), self.trainer.images)
-        trainer.steps_left = 2 + CALIBRATION_STEPS
+        trainer = self._trainer(copy.deepcopy(self.classifier.network), self.trainer.images, self.trainer.sizes)
+        trainer.steps_left = 1e9  # so that it stays at the beginning, and its images small
         trainer.run_epoch(steps=2)
         start = time.monotonic()
         trainer.run_epoch(steps=CALIBRATION_STEPS)
@@ -274,7 +278,7 @@ class _Training:
         test = Images.of(images, labels, self.dataset.mean, self.dataset.std, self.trainer.device)
         logits = predict(self.classifier.network, test)
         accuracy = score(logits, test.labels)["accuracy"]
-        if not self.dataset.flip:
+        if not (self.dataset.flip and self.spec.train.flip):
             return looks, accuracy, accuracy
         both = logits + predict(self.classifier.network, test, mirrored=True)
         return looks, accuracy, score(both, test.labels)["accuracy"]

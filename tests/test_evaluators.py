@@ -55,12 +55,17 @@ def test_fidelity_is_part_of_the_question() -> None:
 
 @pytest.mark.parametrize(
     ("shown", "epochs", "fraction"),
-    [(1293, 2, 0.5), (2586, 2, 1.0), (3000, 2, 1.0), (12_930, 10, 1.0), (1, 2, 1 / 2586)],
+    [(1280, 2, 0.5), (2560, 2, 1.0), (3000, 2, 1.0), (12_800, 10, 1.0), (1, 2, 1 / 2560)],  # batches of 128,
 )
 def test_shown_costs_the_same_on_any_data_set(shown: int, epochs: int, fraction: float) -> None:
     evaluator: Any = make("evaluator.epochs=2", f"evaluator.shown={shown}", "data.validation_fraction=0.1")
     assert len(evaluator._images(8, 1.0)[0]) == 1293
     assert evaluator.fidelity == {"epochs": epochs, "image_size": 8, "data_fraction": pytest.approx(fraction)}
+
+
+def test_a_candidate_sees_what_was_asked_for_though_an_epoch_has_whole_batches() -> None:
+    config: Any = load_spec("cifar10-evo").evaluator  # batches of 125
+    assert config.of(249) == (360, 1.0)  # one batch an epoch
 
 
 def test_a_candidate_of_cifar10_sees_a_quarter_of_the_images_four_times() -> None:

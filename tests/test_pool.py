@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from test_strategies import make_spec
 
+from nanonas import data, load_spec
+from nanonas.data import load_dataset
 from nanonas.engine import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.executors import Job, Outcome
@@ -81,6 +84,25 @@ def test_an_accelerators_error_spoils_its_process(monkeypatch: pytest.MonkeyPatc
     assert not Worker(spec, None).run(job).spoilt
     monkeypatch.setattr(EVALUATORS["fake"], "evaluate", lost)
     assert Worker(spec, None).run(job).spoilt
+
+
+def test_a_worker_that_starts_late_takes_the_data_that_the_search_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NANONAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(data, "_PROVIDED", {})
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("L", (8, 8), 40 * number).save(tmp_path / "photos" / name / f"{number}.png")
+    spec = load_spec("digits-evo", ["data.name=folder", f"data.root={tmp_path / 'photos'}", "evaluator.epochs=1"])
+    begun = load_dataset(spec.data)
+    (tmp_path / "photos" / "cat" / "0.png").unlink()
+    server = Server(spec.model_dump(mode="json"), None, begun.cache)
+    genotype = "w16/" + "/".join(["x1:none+none,none+conv_1x1,none,none"] * 3)
+    outcome, _ = server.answer(Job(genotype, {"epochs": 1, "image_size": 8, "data_fraction": 1.0}, 0))
+    assert outcome.error is None
+    assert server._worker is not None and server._worker.evaluator.source == begun.source
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])

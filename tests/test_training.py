@@ -303,6 +303,17 @@ def test_images_grow_while_it_trains() -> None:
     assert {size.pixels.shape[1] for size in small.sizes} == {8}
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_short_training_ends_with_whole_images(epochs: int) -> None:
+    seen = Seen()
+    trainer = Trainer(seen, images(200, side=32), plain(first_side=0.625, epochs=epochs, batch_size=10), True, 0)
+    while not trainer.done:
+        trainer.run_epoch()
+    sides = [batch.shape[3] for batch in seen.batches]
+    assert sides == [20] * sides.count(20) + [26] * sides.count(26) + [32] * sides.count(32)
+    assert sides.count(32) == pytest.approx(0.3 * len(sides), abs=1)
+
+
 def test_a_step_takes_as_long_as_its_images_have_pixels() -> None:
     trainer = Trainer(Seen(), images(side=32), plain(first_side=0.5, epochs=10, batch_size=64), True, 0)
     assert trainer.steps_in(60.0, 0.1) == pytest.approx(600 * 256 / (0.35 * 256 + 0.35 * 576 + 0.3 * 1024))

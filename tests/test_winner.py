@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanonas import evaluate, export, load_model, train
+from nanonas import evaluate, export, load_model, train, winner
 from nanonas.errors import NanonasError, RunError, SpecError
 from nanonas.recipe import Progress
 from nanonas.run_directory import count_test_look
@@ -81,7 +81,11 @@ def test_another_genotype_needs_out(run: Path, tmp_path: Path) -> None:
     assert train(run, other, out=tmp_path / "other")["genotype"] == other
 
 
-def test_a_killed_training_goes_on_from_its_last_epoch(untrained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("saving", "saved"), [(1e9, 2), (1e-9, 1)])
+def test_a_killed_training_goes_on_from_the_last_epoch_that_was_saved(
+    saving: float, saved: int, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winner, "SAVING", saving)
     straight = train(untrained, overrides=["train.epochs=4"], out=tmp_path / "straight")
 
     class Killed(Exception):
@@ -95,7 +99,7 @@ def test_a_killed_training_goes_on_from_its_last_epoch(untrained: Path, tmp_path
         train(untrained, overrides=["train.epochs=4"], out=tmp_path / "killed", on_progress=kill)
     said: list[str] = []
     resumed = train(untrained, overrides=["train.epochs=4"], out=tmp_path / "killed", say=said.append)
-    assert any("continuing after epoch 2" in text for text in said)
+    assert any(f"continuing after epoch {saved}" in text for text in said)
     losses = [[record["train_loss"] for record in result["history"]] for result in (straight, resumed)]
     assert losses[0] == losses[1]
     first, second = (load_model(tmp_path / name).state_dict() for name in ("straight", "killed"))

@@ -74,8 +74,10 @@ class Effort(Recipe, ComponentConfig):
         """Epochs, and the share of so many training images."""
         if self.shown is None:
             return self.epochs, self.data_fraction
-        epochs = max(self.epochs, self.shown // images)
-        return epochs, min(1.0, self.shown / (epochs * images))
+        batch = min(self.batch_size, images)
+        seen = images // batch * batch  # in an epoch, which has whole batches
+        epochs = max(self.epochs, self.shown // seen)
+        return epochs, min(1.0, self.shown / (epochs * seen))
 
 
 @EVALUATORS.register("training")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..data import open_dataset, provide
 from ..errors import NanonasError, RunError
 from . import Executor, ExecutorConfig, Job, Outcome, Pending
 from .worker import Worker
@@ -171,10 +172,14 @@ class Attempt:
 
 
 class Server:
-    """A worker's side: jobs in, answers out. The first job makes the evaluator, so that its errors arrive too."""
+    """A worker's side: jobs in, answers out. The first job makes the evaluator, so that its errors arrive too.
 
-    def __init__(self, spec: dict[str, Any], run: Path | None) -> None:
-        self._spec, self._run = spec, run
+    Args:
+        cache: of the data that the coordinator opened; what lies behind their name may have changed since.
+    """
+
+    def __init__(self, spec: dict[str, Any], run: Path | None, cache: Path | None = None) -> None:
+        self._spec, self._run, self._cache = spec, run, cache
         self._worker: Worker | None = None
 
     def answer(self, job: Job) -> tuple[Any, int]:
@@ -182,7 +187,10 @@ class Server:
             if self._worker is None:
                 from ..spec import Spec
 
-                self._worker = Worker(Spec.model_validate(self._spec), self._run)
+                spec = Spec.model_validate(self._spec)
+                if self._cache is not None:
+                    provide(spec.data, open_dataset(self._cache))
+                self._worker = Worker(spec, self._run)
             return self._worker.run(job), resident_bytes()
         except Exception as error:  # what is wrong with more than the candidate ends the search over there
             plain: Exception = RuntimeError(f"{type(error).__name__}: {error}")  # not every exception can be sent

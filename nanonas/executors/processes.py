@@ -33,7 +33,7 @@ class Processes(Pool):
         return min(wanted, self.config.lookahead)  # an idle worker would cost half a gigabyte
 
     def start(self) -> Handle:
-        return _Process(self.spec.model_dump(mode="json"), self.run)
+        return _Process(self.spec.model_dump(mode="json"), self.run, self.data.cache if self.data else None)
 
     def wait(self, busy: Sequence["_Process"], seconds: float | None) -> list[tuple["_Process", Message]]:
         events = connection.wait([event for w in busy for event in (w.pipe, w.process.sentinel)], seconds)
@@ -50,11 +50,11 @@ class Processes(Pool):
 
 
 class _Process(Handle):
-    def __init__(self, spec: dict[str, Any], run: Path | None) -> None:
+    def __init__(self, spec: dict[str, Any], run: Path | None, cache: Path | None) -> None:
         super().__init__()
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=[theirs, spec, run, os.getpid()], daemon=True)
+        self.process = context.Process(target=_serve, args=[theirs, spec, run, cache, os.getpid()], daemon=True)
         with _interrupts_blocked():
             self.process.start()
         theirs.close()
@@ -84,11 +84,13 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(pipe: connection.Connection, spec: dict[str, Any], run: Path | None, parent: int) -> None:
+def _serve(
+    pipe: connection.Connection, spec: dict[str, Any], run: Path | None, cache: Path | None, parent: int
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the mask holds until here, and on Windows there is none
     threading.Thread(target=_die_with, args=[parent], daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
-    server = Server(spec, run)
+    server = Server(spec, run, cache)
     with suppress(EOFError, OSError):  # the coordinator is gone
         pipe.send("ready")
         while True:
