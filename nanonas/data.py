@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +123,17 @@ class Source:
 
 @dataclass(frozen=True)
 class DatasetKind:
-    """What DATASETS holds. `flip`: whether a mirrored image is still of its class. `locate` reads no image."""
+    """What DATASETS holds.
+
+    Attributes:
+        flip: whether a mirrored image is still of its class.
+        locate: reads no image.
+        task: of the data as they are published; None where only they can tell.
+    """
 
     flip: bool
     locate: Callable[[DataConfig, Say], Source]
+    task: Task | None = None
 
 
 # ---- loading
@@ -169,6 +176,12 @@ def load_dataset(config: DataConfig, say: Say = lambda message: None) -> Dataset
             f"{dataset.classes[small]!r} {counts[small]:,}; accuracy will mostly be that of the large classes"
         )
     return dataset
+
+
+def known_task(config: DataConfig) -> Task | None:
+    """What `load_dataset(config).task` would be, without a look at the data; None where only they can tell."""
+    task, side = DATASETS[config.name].task, config.image_size
+    return replace(task, height=side, width=side) if task and side else task
 
 
 def open_dataset(cache: Path) -> Dataset:
@@ -320,10 +333,10 @@ def _root(config: DataConfig) -> Path | None:
 
 
 DATASETS: Registry[DatasetKind] = Registry("data set")
-DATASETS.add("digits", DatasetKind(flip=False, locate=_digits))
-DATASETS.add("mnist", DatasetKind(flip=False, locate=_torchvision("MNIST")))
-DATASETS.add("fashion_mnist", DatasetKind(flip=True, locate=_torchvision("FashionMNIST")))
-DATASETS.add("svhn", DatasetKind(flip=False, locate=_torchvision("SVHN")))
-DATASETS.add("cifar10", DatasetKind(flip=True, locate=_torchvision("CIFAR10")))
-DATASETS.add("cifar100", DatasetKind(flip=True, locate=_torchvision("CIFAR100")))
-DATASETS.add("folder", DatasetKind(flip=True, locate=_folder))
+DATASETS.add("digits", DatasetKind(False, _digits, Task(1, 8, 8, 10)))
+DATASETS.add("mnist", DatasetKind(False, _torchvision("MNIST"), Task(1, 28, 28, 10)))
+DATASETS.add("fashion_mnist", DatasetKind(True, _torchvision("FashionMNIST"), Task(1, 28, 28, 10)))
+DATASETS.add("svhn", DatasetKind(False, _torchvision("SVHN"), Task(3, 32, 32, 10)))
+DATASETS.add("cifar10", DatasetKind(True, _torchvision("CIFAR10"), Task(3, 32, 32, 10)))
+DATASETS.add("cifar100", DatasetKind(True, _torchvision("CIFAR100"), Task(3, 32, 32, 100)))
+DATASETS.add("folder", DatasetKind(True, _folder))

@@ -20,7 +20,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from nanonas import data, dataset_cache, image_folder
-from nanonas.data import DATASETS, DataConfig, Dataset, load_dataset, open_dataset, split
+from nanonas.data import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset, split
 from nanonas.errors import DataError
 
 # ---- tiny data sets on disk
@@ -344,6 +344,13 @@ def test_a_validation_folder_is_not_silently_ignored(tmp_path: Path) -> None:
     said: list[str] = []
     load_folder(tmp_path, said.append)
     assert len(said) == 1 and "val is not used" in said[0]
+
+
+def test_a_known_task_is_that_of_the_data() -> None:
+    for size in (None, 12):
+        config = DataConfig(name="digits", image_size=size)
+        assert known_task(config) == load_dataset(config).task
+    assert known_task(DataConfig(name="folder", root="photos")) is None
 
 
 def test_parts_may_be_named_as_people_name_them(tmp_path: Path) -> None:

@@ -74,6 +74,14 @@ def test_a_candidate_of_cifar10_sees_a_quarter_of_the_images_four_times() -> Non
     assert side_in_pixels(config.image_size, Task(3, 32, 32, 10)) == 20
 
 
+@pytest.mark.parametrize(("fraction", "warned"), [(0.02, True), (0.1, False)])
+def test_few_validation_images_are_told_of(fraction: float, warned: bool) -> None:
+    said: list[str] = []
+    spec = load_spec("digits-evo", [f"data.validation_fraction={fraction}"])
+    EVALUATORS["training"](spec.evaluator, spec, said.append)
+    assert any("hardly more than chance" in text for text in said) is warned
+
+
 def test_shown_and_a_fraction_contradict() -> None:
     with pytest.raises(SpecError, match="shown sets data_fraction"):
         make("evaluator.shown=1000", "evaluator.data_fraction=0.5")

@@ -42,6 +42,14 @@ def test_the_column_arrives_unscaled_under_the_name_of_the_objective(table: Path
     assert "test_accuracy" not in (tmp_path / "run" / "trials.jsonl").read_text()
 
 
+def test_measures_are_those_of_the_data_that_are_named(table: Path, tmp_path: Path) -> None:
+    params = []
+    for name in ("cifar10", "cifar100"):
+        trial = next(iter(search(make_spec(table, f"data.name={name}"), tmp_path / name)))
+        params.append(trial.metrics["params"])
+    assert params[1] - params[0] == (64 + 1) * 90  # the last layer, of the same cell
+
+
 def test_report_columns_stand_in_the_best_only(table: Path, tmp_path: Path) -> None:
     list(search(make_spec(table), tmp_path / "run"))
     result = json.loads((tmp_path / "run" / "search.json").read_text())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ..config import ComponentConfig
+from ..data import known_task
 from ..errors import DataError, EvaluationError, SpecError
 from ..genotype import Genotype
 from ..problem import measures
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..spec import Spec
 
 MAX_BYTES = 1_000_000_000  # a million architectures take a tenth
-TASK = Task(3, 32, 32, 10)  # only for the space's own measures: nothing is trained
+TASK = Task(3, 32, 32, 10)  # of data that do not say theirs beforehand
 
 
 @EVALUATORS.register("table")
@@ -43,7 +44,6 @@ class Table(Evaluator):
 
     metrics = None
     scores_disconnected = True
-    task = TASK
 
     def __init__(self, config: Config, spec: "Spec", say: Say, run: Path | None = None) -> None:
         from ..spaces import SPACES
@@ -51,6 +51,7 @@ class Table(Evaluator):
         if config.path is None:
             raise SpecError("evaluator.path is not set; name the table: --set evaluator.path=cells.csv")
         self.config = config
+        self.task = known_task(spec.data) or TASK  # for the space's own measures: nothing is trained
         self.path = Path(config.path).expanduser()
         named = [name for name in spec.objectives if name not in measures(SPACES[spec.space.name])]
         if len(named) != 1:

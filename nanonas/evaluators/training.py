@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..images import Images
     from ..spec import Spec
 
+FEW_IMAGES = 50
 PROXY_IMAGES = 64  # the batch of the zero-cost proxies
 
 
@@ -107,6 +108,12 @@ class Training(Evaluator):
         self.flip = data.flip
         self.task = data.task
         self.validation_fraction = spec.data.validation_fraction
+        held_out = round(len(data.train_labels) * self.validation_fraction)
+        if held_out < FEW_IMAGES:
+            say(
+                f"warning: some {held_out} validation images decide which network is best, hardly more than chance; "
+                "for more: --set data.validation_fraction=0.3"
+            )
         self._images = lru_cache(maxsize=4)(self._load)
 
     @property
