@@ -128,7 +128,7 @@ class Trainer:
         first = share_of_side(side, recipe.first_side)
         self.sizes = sizes or (images.resized(first), images.resized((first + side) // 2), images)
         self.shown = self.sizes[0]
-        self._area = float(self.shown.area)  # of an image of the last epoch, on average
+        self._area = float(self.shown.area)  # of an image of this epoch, on average, or of the last
         coins = torch.randint(2, (len(images),), generator=torch.Generator().manual_seed(seed % 2**63))
         self._mirrored = coins.bool().to(self.device) if flip and recipe.flip else None  # in even epochs
         self.bfloat16 = computes_in_bfloat16(self.device, recipe.precision, images.area)
@@ -154,35 +154,38 @@ class Trainer:
     def run_epoch(self, steps: int | None = None, on_step: Callable[[], None] = lambda: None) -> float:
         """Trains for one epoch (or fewer steps, when the end comes first); the mean training loss.
 
+        After each step `on_step` may correct `steps_left`.
+
         Raises:
             EvaluationError: the loss is no finite number.
         """
         order_seed = (self.seed * 1_000_003 + self.epoch) % 2**63
         generators = [torch.Generator().manual_seed(order_seed + part) for part in range(len(self.networks))]
         order = torch.randperm(len(self.images), generator=generators[0]).to(self.device)
-        total, area = torch.zeros((), device=self.device), 0
+        total, areas, done = torch.zeros((), device=self.device), 0, 0
         count = min(steps or self.steps_per_epoch, self.steps_per_epoch, max(1, round(self.steps_left)))
         for network in self.networks:
             network.train()
         with seeded(order_seed), threads(self._threads):
-            for step in range(count):
+            while done < count and not (done and self.done):
                 self.shown = self.sizes[sum(self.progress >= start for start in GROWTH[1:-1])]
-                area += self.shown.area
-                chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+                chosen = order[done * self.batch_size : (done + 1) * self.batch_size]
                 total += self._step(chosen, generators)
                 self.progress += (1 - self.progress) / max(1.0, self.steps_left)
                 self.steps_left = max(0.0, self.steps_left - 1)
+                done += 1
+                areas += self.shown.area
+                self._area = areas / done
                 on_step()
         self.epoch += 1
-        self._area = area / count
-        loss = total.item() / count
+        loss = total.item() / done
         if not math.isfinite(loss):
             raise EvaluationError(f"the training loss is {loss} after epoch {self.epoch}")
         return loss
 
     def steps_in(self, seconds: float, a_step: float) -> float:
-        """How many more steps so many seconds are, if one of the last epoch took `a_step`: as long as its images have
-        pixels."""
+        """How many more steps so many seconds are, if one of this epoch, or the last one, took `a_step`; a step takes as
+        long as its images have pixels."""
         mean = self._pixels_left(self.progress) / max(1e-9, 1 - self.progress)
         return seconds / a_step * self._area / (mean or self.shown.area)
 

@@ -39,6 +39,7 @@ from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_
 from .trial import training_seed
 
 CALIBRATION_STEPS = 6
+FIT_SECONDS = 20  # within an epoch, after which the steps are fitted to the minutes again
 SAVING = 0.02  # the most of the time that checkpoints may take
 TRAINED_BY = ("seed", "device", "data", "space", "train")  # of a spec, what makes two trainings the same
 
@@ -208,17 +209,21 @@ class _Training:
         return Trainer(network, images, self.spec.train, self.dataset.flip, self.seed, parts, sizes=sizes)
 
     def _epoch(self, start: float) -> None:
-        before = time.monotonic()
-        steps = self.trainer.steps_left
+        before = fitted = time.monotonic()
+        steps = 0
 
         def stepped() -> None:
+            nonlocal steps, fitted
+            steps += 1
             self.on_progress(Progress(self.trainer.time_fraction, self.trainer.epoch))
+            if time.monotonic() - fitted > FIT_SECONDS:
+                fitted = time.monotonic()
+                self._fit_steps((fitted - before) / steps, fitted - start)
 
         loss = self.trainer.run_epoch(on_step=stepped)
-        self.seconds = time.monotonic() - start
-        if self.spec.train.minutes is not None and not self.trainer.done:
-            done = min(steps, self.trainer.steps_per_epoch)
-            self._fit_steps((time.monotonic() - before) / done, self.seconds)
+        now = time.monotonic()  # on a GPU, where steps run behind, only now are they all done
+        self.seconds = now - start
+        self._fit_steps((now - before) / steps, self.seconds)
         record = {"epoch": self.trainer.epoch, "train_loss": round(loss, 6), "seconds": round(self.seconds, 3)}
         self.history.append(record)
         if self.trainer.done or self.seconds >= self.save_due:
@@ -237,11 +242,12 @@ class _Training:
         return (time.monotonic() - start) / min(CALIBRATION_STEPS, trainer.steps_per_epoch)
 
     def _fit_steps(self, seconds_a_step: float, elapsed: float) -> None:
-        """As many steps as the minutes still allow; corrected after every epoch, since machines change their speed."""
-        assert self.spec.train.minutes is not None
+        """As many steps as the minutes still allow; corrected now and again, since machines change their speed."""
+        if self.spec.train.minutes is None or self.trainer.done:
+            return
         left = self.spec.train.minutes * 60 - elapsed
         steps = self.trainer.steps_in(left, seconds_a_step)
-        self.trainer.steps_left = max(0.0 if self.trainer.epoch else 1.0, steps)
+        self.trainer.steps_left = max(0.0 if self.trainer.progress else 1.0, steps)
 
     def _save(self) -> None:
         state = _State(

@@ -314,6 +314,18 @@ def test_a_short_training_ends_with_whole_images(epochs: int) -> None:
     assert sides.count(32) == pytest.approx(0.3 * len(sides), abs=1)
 
 
+def test_an_epoch_ends_when_it_is_told_that_no_steps_are_left() -> None:
+    seen = Seen()
+    trainer = Trainer(seen, images(200), plain(epochs=1, batch_size=10), True, 0)
+
+    def slow() -> None:
+        if len(seen.batches) == 7:
+            trainer.steps_left = 0.0
+
+    assert trainer.run_epoch(on_step=slow) > 0
+    assert trainer.done and len(seen.batches) == 7
+
+
 def test_a_step_takes_as_long_as_its_images_have_pixels() -> None:
     trainer = Trainer(Seen(), images(side=32), plain(first_side=0.5, epochs=10, batch_size=64), True, 0)
     assert trainer.steps_in(60.0, 0.1) == pytest.approx(600 * 256 / (0.35 * 256 + 0.35 * 576 + 0.3 * 1024))

@@ -5,7 +5,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from nanonas import evaluate, export, load_model, train, winner
 from nanonas.errors import NanonasError, RunError, SpecError
 from nanonas.recipe import Progress
 from nanonas.run_directory import count_test_look
+from nanonas.training import Trainer
 
 
 @pytest.fixture
@@ -130,6 +133,21 @@ def test_minutes_fit_the_epochs(untrained: Path) -> None:
     result = train(untrained, overrides=["train.minutes=0.05", "train.epochs=1"])
     assert result["epochs"] > 1
     assert result["train_seconds"] < 60
+
+
+def test_a_long_epoch_is_cut_when_the_machine_slows_down(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Trainer._step
+
+    def slow(trainer: Trainer, *of: Any) -> torch.Tensor:
+        time.sleep(0.01)
+        return step(trainer, *of)
+
+    monkeypatch.setattr(Trainer, "_step", slow)
+    monkeypatch.setattr(winner, "FIT_SECONDS", 0.1)
+    monkeypatch.setattr(winner._Training, "_calibrate", lambda training: 1e-4)  # as if a step took next to no time
+    result = train(untrained, overrides=["train.minutes=0.02", "train.batch_size=2"])
+    assert result["epochs"] == 1
+    assert result["train_seconds"] < 4  # its 718 steps would take 7
 
 
 def test_a_run_that_train_made_trains_again(run: Path, tmp_path: Path) -> None:
