@@ -184,8 +184,8 @@ class Trainer:
         return loss
 
     def steps_in(self, seconds: float, a_step: float) -> float:
-        """How many more steps so many seconds are, if one of this epoch, or the last one, took `a_step`; a step takes as
-        long as its images have pixels."""
+        """How many more steps so many seconds are, if one of this epoch, or the last one, took `a_step`: as long as its
+        images have pixels."""
         mean = self._pixels_left(self.progress) / max(1e-9, 1 - self.progress)
         return seconds / a_step * self._area / (mean or self.shown.area)
 
