@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -43,10 +44,16 @@ Say = Callable[[str], None]
 class DataConfig(Config):
     """The data section of a spec."""
 
-    name: str = "digits"
-    root: str | None = Field(default=None, min_length=1)
-    validation_fraction: float = Field(default=0.1, gt=0, le=0.5)
-    image_size: int | None = Field(default=None, ge=4, le=1024)
+    name: Annotated[str, Field(description="the data set; folder: your own images")] = "digits"
+    root: Annotated[
+        str | None, Field(min_length=1, description="where the data lie; null: downloaded into the cache")
+    ] = None
+    validation_fraction: Annotated[
+        float, Field(gt=0, le=0.5, description="share of the training images that a search scores on")
+    ] = 0.1
+    image_size: Annotated[
+        int | None, Field(ge=4, le=1024, description="images become squares of so many pixels; null: as they are")
+    ] = None
 
     @field_validator("root")
     @classmethod

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from .config import Config
 
-Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Epochs = Annotated[int, Field(ge=1, le=10_000, description="passes over the training images")]
 SMALLEST_SIDE = 16  # pixels; below it no share of a side goes
 
 
@@ -24,24 +24,24 @@ class Recipe(Config):
     """
 
     epochs: Epochs = 30
-    batch_size: Annotated[int, Field(ge=2, le=8192)] = 128
+    batch_size: Annotated[int, Field(ge=2, le=8192, description="images a step")] = 128
     optimizer: Annotated[Literal["sgd", "muon"], Field(description="of the filters; of all else it is sgd")] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, le=10, description="peak")] = 0.1
     decay: Annotated[Literal["cosine", "linear"], Field(description="how the rate falls after its peak")] = "cosine"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd, Nesterov's")] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1, description="not on biases and batch norm")] = 5e-4
     filter_decay: Annotated[float, Field(ge=0, le=1, description="weight decay of Muon, decoupled")] = 0.1
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of the steps in which the rate rises")] = 0.2
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of a label given to all classes")] = 0.1
     first_side: Annotated[
         float, Field(gt=0, le=1, description="side of the first images as a share of the last; it grows twice")
     ] = 1.0
-    translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift")] = 0.125
+    translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift, as a share of the side")] = 0.125
     flip: Annotated[
         bool,
         Field(description="mirror half of the images, in every epoch the other half, unless the data set forbids it"),
     ] = True
-    cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole")] = 0.0
+    cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole, as a share of the image's")] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Field(description="of the passes; auto: bfloat16 on CUDA, and on CPUs made for it but for tiny images"),

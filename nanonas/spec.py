@@ -46,8 +46,8 @@ SECTIONS: dict[str, Registry[Any]] = {
 class Budget(Config):
     """Whichever ends first; trials are lines of the journal, minutes are summed over restarts."""
 
-    trials: Annotated[int, Field(ge=1)] | None = None
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    trials: Annotated[int | None, Field(ge=1, description="evaluations, failed ones too; repeats are free")] = None
+    minutes: Annotated[float | None, Field(gt=0, description="of search, summed over restarts")] = None
 
     @model_validator(mode="after")
     def _finite(self) -> Self:
@@ -59,23 +59,30 @@ class Budget(Config):
 class TrainConfig(Recipe):
     """The last training, from scratch on train + validation; with `minutes`, epochs are fitted to them."""
 
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    minutes: Annotated[float | None, Field(gt=0, description="in place of epochs: as many as fit")] = None
 
 
 class Spec(Config):
     """A whole run. `nanonas presets NAME` prints examples, `nanonas presets --schema` the JSON Schema."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="of the run directory too")
+    ]
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="of everything random")] = 0
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], Field(description="what trains; auto: a GPU where there is one")
+    ] = "auto"
     data: DataConfig = DataConfig()
     space: Annotated[ComponentConfig, Section(SPACES)] = Field(default={}, validate_default=True)
     strategy: Annotated[StrategyConfig, Section(STRATEGIES)] = Field(default={}, validate_default=True)
     evaluator: Annotated[ComponentConfig, Section(EVALUATORS)] = Field(default={}, validate_default=True)
-    objectives: Annotated[dict[str, Literal["maximize", "minimize"]], Field(min_length=1)] = {
-        "val_accuracy": "maximize"
-    }
-    constraints: dict[str, Annotated[float, Field(gt=0)]] = {}
+    objectives: Annotated[
+        dict[str, Literal["maximize", "minimize"]],
+        Field(min_length=1, description="metrics and measures; several make a Pareto search, the first decides"),
+    ] = {"val_accuracy": "maximize"}
+    constraints: Annotated[
+        dict[str, Annotated[float, Field(gt=0)]], Field(description="measures and their upper bounds")
+    ] = {}
     budget: Budget
     executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(default={}, validate_default=True)
     train: TrainConfig = TrainConfig()

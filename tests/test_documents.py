@@ -1,8 +1,10 @@
-"""docs/files.md names every field that a document has."""
+"""docs/files.md names every field that a document has, docs/spec.md every key of a spec."""
 
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,11 @@ def test_each_file_of_a_run_is_documented_and_names_its_kind(exported_run: Path)
         assert path.name in names or path.is_dir()
         if path.suffix == ".json":
             assert json.loads(path.read_text())["schema_version"] == SCHEMA_VERSION
+
+
+def test_the_keys_of_a_spec_are_documented_as_they_are() -> None:
+    docs = DOCUMENTED.parent
+    written = subprocess.run([sys.executable, docs / "spec.py"], capture_output=True, text=True, check=True).stdout
+    assert (docs / "spec.md").read_text() == written, "python docs/spec.py > docs/spec.md"
+    nameless = [line for line in written.splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    assert not nameless, "give these keys a description"

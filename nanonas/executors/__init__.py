@@ -48,11 +48,13 @@ class Pending(Protocol):
 class ExecutorConfig(ComponentConfig):
     """What every executor takes, so that `--set executor.name=…` moves a search without any other edit."""
 
-    workers: int | Literal["auto"] = "auto"
+    workers: Annotated[int | Literal["auto"], Field(description="auto: one a core, at most lookahead")] = "auto"
     lookahead: Annotated[
         int, Field(ge=1, le=10_000, description="trial i is chosen knowing trials 0 … i − lookahead")
     ] = 4
-    timeout_seconds: Annotated[float, Field(gt=0)] | None = None
+    timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="of an evaluation, which then has failed; null: as long as it takes")
+    ] = None
 
     @field_validator("workers", mode="before")
     @classmethod

@@ -86,12 +86,19 @@ class Mobile(SearchSpace):
         reductions: Annotated[
             tuple[Reductions, Reductions, Reductions], Field(description="how each stage may halve the image, or not")
         ] = (get_args(Reduction),) * 3
-        depths: Annotated[tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(min_length=1)] = (1, 2, 3)
-        blocks: Annotated[tuple[str, ...], Field(min_length=1)] = tuple(BLOCKS)
-        kernels: Annotated[tuple[Literal[1, 3, 5, 7], ...], Field(min_length=1)] = (3, 5)
-        expansions: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1)] = (2, 3, 4)
+        depths: Annotated[
+            tuple[Annotated[int, Field(ge=1, le=16)], ...], Field(min_length=1, description="blocks of a stage")
+        ] = (1, 2, 3)
+        blocks: Annotated[tuple[str, ...], Field(min_length=1, description="kinds of block")] = tuple(BLOCKS)
+        kernels: Annotated[
+            tuple[Literal[1, 3, 5, 7], ...], Field(min_length=1, description="sides of a block's filters")
+        ] = (3, 5)
+        expansions: Annotated[
+            tuple[Annotated[int, Field(ge=1, le=8)], ...],
+            Field(min_length=1, description="how much wider inverted and fused blocks are inside"),
+        ] = (2, 3, 4)
         activation: Annotated[Literal["relu", "gelu"], Field(description="between convolutions")] = "relu"
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+        dropout: Annotated[float, Field(ge=0, lt=1, description="before the last layer")] = 0.0
 
         @field_validator("blocks")
         @classmethod

@@ -43,7 +43,7 @@ class Nano(SearchSpace):
 
     class Config(ComponentConfig):
         name: Literal["nano"] = "nano"
-        operations: Annotated[tuple[str, ...], Field(min_length=2)] = (
+        operations: Annotated[tuple[str, ...], Field(min_length=2, description="what an edge may be")] = (
             "conv_1x1",
             "conv_3x3",
             "sep_conv_3x3",
@@ -53,9 +53,14 @@ class Nano(SearchSpace):
             "skip_connect",
             "none",
         )
-        widths: Annotated[tuple[Annotated[int, Field(ge=4, le=512)], ...], Field(min_length=1)] = (16, 20, 24, 28, 32)
-        cells: Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1)] = (1, 2, 3)
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+        widths: Annotated[
+            tuple[Annotated[int, Field(ge=4, le=512)], ...],
+            Field(min_length=1, description="channels of the first stage; each further one doubles them"),
+        ] = (16, 20, 24, 28, 32)
+        cells: Annotated[
+            tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1, description="cells of a stage")
+        ] = (1, 2, 3)
+        dropout: Annotated[float, Field(ge=0, lt=1, description="before the last layer")] = 0.1
 
         @field_validator("operations")
         @classmethod

@@ -49,7 +49,7 @@ class NASBench201(SearchSpace):
 
     class Config(ComponentConfig):
         name: Literal["nasbench201"] = "nasbench201"
-        channels: Annotated[int, Field(ge=1, le=512)] = 16
+        channels: Annotated[int, Field(ge=1, le=512, description="of the first stage")] = 16
         cells: Annotated[int, Field(ge=1, le=32, description="in each stage")] = 5
 
     measures = ("params", "macs", "live_params")

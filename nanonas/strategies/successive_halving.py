@@ -31,7 +31,7 @@ class SuccessiveHalving(Strategy):
     class Config(StrategyConfig):
         name: Literal["successive_halving"] = "successive_halving"
         fidelity: Annotated[str, Field(description="what a lower rung has less of, e.g. epochs")] = "epochs"
-        rungs: Annotated[int, Field(ge=2, le=10)] = 3
+        rungs: Annotated[int, Field(ge=2, le=10, description="fidelities, the last being the full one")] = 3
         reduction_factor: Annotated[int, Field(ge=2, le=100, description="one in so many goes on to the next rung")] = 3
         sampler: Annotated[Sampler, Field(description="the strategy that fills rung 0: random or evolution")] = (
             RandomSearch.Config()
