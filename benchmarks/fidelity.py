@@ -92,6 +92,8 @@ def table_of(device: str, rows: list[dict[str, Any]]) -> None:
         for measure in ("params", "macs"):
             scores[measure][row["genotype"]] = row[measure]
     first = [name for name in seconds if "again" not in name]
+    if not first:
+        return
     dear = max(first, key=lambda name: statistics.fmean(seconds[name]))
     reached = [100 * accuracy for accuracy in scores[dear].values()]
     spread = f"{statistics.fmean(reached):.2f} ± {statistics.stdev(reached):.2f} %" if len(reached) > 1 else "n=1"

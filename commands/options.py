@@ -12,7 +12,10 @@ def _set(help: str, completed: Callable[[typer.Context, str], list[str]]) -> Any
     return typer.Option("--set", metavar="KEY=VALUE", help=f"{help} Repeatable.", autocompletion=completed)
 
 
-Set = Annotated[list[str] | None, _set("Change one key of the spec (nanonas presets --schema); the value is YAML.", settings)]
+Set = Annotated[
+    list[str] | None,
+    _set("Change one key of the spec (nanonas presets --schema); the value is YAML.", settings),
+]
 SetData = Annotated[
     list[str] | None, _set("Change a key of data, such as data.root when the images have moved.", data_settings)
 ]

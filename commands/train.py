@@ -19,7 +19,7 @@ def train(
 ) -> None:
     """Train the winner from scratch on train + validation, and test it once.
 
-    The same command goes on after the last finished epoch when it was stopped, and prints the result when it is done.
+    The same command goes on after the last saved epoch when it was stopped, and prints the result when it is done.
 
     Examples:
 
@@ -40,6 +40,6 @@ def train(
         words = ["nanonas", "train", str(path), *(["--genotype", genotype] if genotype else [])]
         words += [*(word for item in set_ or [] for word in ("--set", item)), *(["--out", str(out)] if out else [])]
         words += [*(["--json"] if json else []), *(["--quiet"] if quiet else [])]
-        output.say(f"warning: interrupted. Go on after the last finished epoch with:\n  {shlex.join(words)}")
+        output.say(f"warning: interrupted. Go on after the last saved epoch with:\n  {shlex.join(words)}")
         raise
     output.result(result, report.train_table)

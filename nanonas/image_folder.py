@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -208,10 +209,11 @@ def _check_no_parts(root: Path, classes: Sequence[str]) -> None:
     """Raises DataError when what would be the classes are parts of the data under names that say so."""
     if (TRAIN_NAMES | TEST_NAMES | OTHER_PARTS).issuperset(name.lower() for name in classes):
         raise DataError(f"{root / classes[0]} has no class folders; {LAYOUT}")
-    held = [_folders(root / name) for name in classes]
-    parts = [name for name in classes if "train" in name.lower() or "test" in name.lower()]
-    if parts and len(held[0]) > 1 and all(inside == held[0] for inside in held):
-        raise DataError(f"{root / parts[0]} seems to be a part of the data, not a class; rename it; {LAYOUT}")
+    trains = {re.sub("train(ing)?", "*", name.lower()): name for name in classes if "train" in name.lower()}
+    tests = {re.sub("test(ing)?", "*", name.lower()): name for name in classes if "test" in name.lower()}
+    if both := sorted(trains.keys() & tests.keys()):  # seg_train and seg_test
+        names = f"{trains[both[0]]} and {tests[both[0]]}"
+        raise DataError(f"{names} in {root} seem to be parts of the data, not classes; rename them; {LAYOUT}")
 
 
 def _folders(folder: Path) -> list[str]:

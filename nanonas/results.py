@@ -19,14 +19,9 @@ from .trial import Trial, at_highest_fidelity, trial_of
 
 
 def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:
-    """The best by the first objective, of those at the highest fidelity that was reached; of equals the one with the
-    least validation loss, which tells apart what few images cannot; then the earliest."""
+    """The best by the first objective, of those at the highest fidelity that was reached; the earliest of equals."""
     done = at_highest_fidelity(trials, spec.objectives)
-
-    def rank(trial: Trial) -> tuple[Sequence[float], float, int]:
-        return scores(trial.metrics, spec.objectives), -trial.metrics.get("val_loss", 0.0), -trial.trial
-
-    return max(done, key=rank, default=None)
+    return max(done, key=lambda trial: (scores(trial.metrics, spec.objectives), -trial.trial), default=None)
 
 
 def front_of(trials: Sequence[Trial], spec: Spec) -> list[Trial]:

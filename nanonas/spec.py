@@ -1,7 +1,7 @@
 """Spec: a search as YAML, checked as a whole before the first second of training."""
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -204,7 +204,7 @@ def _key(override: str) -> str:
     return override.partition("=")[0].strip()
 
 
-def _override(content: dict[str, Any], override: str, earlier: Container[str]) -> None:
+def _override(content: dict[str, Any], override: str, earlier: Collection[str]) -> None:
     """Another component drops the keys of the one before; what all of its kind have stays, and what `earlier` set."""
     _, equals, text = override.partition("=")
     parts = _key(override).split(".")
@@ -224,7 +224,8 @@ def _override(content: dict[str, Any], override: str, earlier: Container[str]) -
         and content.get("name", DEFAULTS[parts[0]]) != value
     ):
         shared = getattr(Spec.model_fields[parts[0]].annotation, "model_fields", {})
-        for other in [other for other in content if other not in shared and f"{parts[0]}.{other}" not in earlier]:
+        given = {key.split(".")[1] for key in earlier if key.startswith(f"{parts[0]}.")}
+        for other in content.keys() - shared.keys() - given:
             del content[other]
     content[parts[-1]] = value
 

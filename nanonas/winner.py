@@ -54,7 +54,7 @@ def train(
 ) -> dict[str, Any]:
     """Trains the best architecture of a search (or `genotype`), tests it once, and writes model and train.json.
 
-    A killed training goes on from its last finished epoch; a finished one is returned as it is.
+    A killed training goes on from the last epoch that was saved; a finished one is returned as it is.
 
     Raises:
         RunError: the run has no finished trial, or holds the training of another genotype, seed or setting.
@@ -71,9 +71,8 @@ def train(
     if done is not None:
         return done
     log = Log(target, say)
-    unread = [
-        key for key in Spec.model_fields if key not in TRAINED_BY and getattr(spec, key) != getattr(searched, key)
-    ]
+    read = (*TRAINED_BY, "objectives")  # the last say which is the winner
+    unread = [key for key in Spec.model_fields if key not in read and getattr(spec, key) != getattr(searched, key)]
     if unread:
         log.say(f"warning: --set changes {', '.join(unread)}, but training reads only {', '.join(TRAINED_BY)}")
     device = select_device(spec.device)

@@ -365,9 +365,15 @@ def test_parts_may_be_named_as_people_name_them(tmp_path: Path) -> None:
 
 
 def test_parts_under_other_names_are_no_classes(tmp_path: Path) -> None:
-    classes_of_images(tmp_path / "seg_train")
-    classes_of_images(tmp_path / "seg_test")
-    assert "seg_test seems to be a part of the data, not a class; rename it" in error_of(tmp_path)
+    classes_of_images(tmp_path / "seg_train" / "seg_train")
+    classes_of_images(tmp_path / "seg_test" / "seg_test")
+    classes_of_images(tmp_path / "seg_pred")
+    assert "seg_train and seg_test in " in error_of(tmp_path)
+
+
+def test_classes_may_have_train_and_test_in_their_names(tmp_path: Path) -> None:
+    dataset = load_folder(classes_of_images(tmp_path, {"strain": 5, "train_station": 5, "crash_test": 5}))
+    assert len(dataset.classes) == 3
 
 
 def test_a_part_that_stands_twice_is_one_line(tmp_path: Path) -> None:

@@ -142,6 +142,10 @@ def test_another_component_keeps_what_all_have_and_what_was_set_before(tmp_path:
     path = write(tmp_path, "name: a\nstrategy: {name: evolution, sample_size: 5, repeats: true}\nbudget: {trials: 3}\n")
     strategy = load_spec(path, ["strategy.population_size=30", "strategy.name=nsga2"]).strategy
     assert (strategy.repeats, strategy.population_size) == (True, 30)  # type: ignore[attr-defined]
+    nested = ["strategy.sampler.name=evolution", "strategy.name=zero_cost", "budget.trials=200"]
+    assert load_spec(path, nested).strategy.sampler.name == "evolution"  # type: ignore[attr-defined]
+    nested[0] = "strategy.sampler.name=random"
+    assert load_spec(path, nested).strategy.sampler.name == "random"  # type: ignore[attr-defined]
     assert "strategy.population_size: unknown key" in message(
         path, "strategy.population_size=30", "strategy.name=random"
     )

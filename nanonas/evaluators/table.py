@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from ..config import ComponentConfig
-from ..data import known_task
+from ..data import DataConfig, known_task
 from ..errors import DataError, EvaluationError, SpecError
 from ..genotype import Genotype
 from ..problem import measures
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..spec import Spec
 
 MAX_BYTES = 1_000_000_000  # a million architectures take a tenth
-TASK = Task(3, 32, 32, 10)  # of data that do not say theirs beforehand
+TASK = Task(3, 32, 32, 10)  # CIFAR-10: of a spec that names no data, or data that do not say theirs beforehand
 
 
 @EVALUATORS.register("table")
@@ -51,7 +51,8 @@ class Table(Evaluator):
         if config.path is None:
             raise SpecError("evaluator.path is not set; name the table: --set evaluator.path=cells.csv")
         self.config = config
-        self.task = known_task(spec.data) or TASK  # for the space's own measures: nothing is trained
+        named_data = spec.data != DataConfig()
+        self.task = (named_data and known_task(spec.data)) or TASK  # for the space's own measures: nothing is trained
         self.path = Path(config.path).expanduser()
         named = [name for name in spec.objectives if name not in measures(SPACES[spec.space.name])]
         if len(named) != 1:

@@ -108,12 +108,9 @@ class Training(Evaluator):
         self.flip = data.flip
         self.task = data.task
         self.validation_fraction = spec.data.validation_fraction
-        held_out = round(len(data.train_labels) * self.validation_fraction)
-        if held_out < FEW_IMAGES:
-            say(
-                f"warning: some {held_out} validation images decide which network is best, hardly more than chance; "
-                "for more: --set data.validation_fraction=0.3"
-            )
+        held_out = len(self._parts[1])
+        if self.metrics == Training.metrics and held_out < FEW_IMAGES:
+            say(f"warning: {held_out} validation images decide which network is best: hardly more than chance")
         self._images = lru_cache(maxsize=4)(self._load)
 
     @property

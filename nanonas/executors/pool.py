@@ -6,13 +6,14 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ..data import open_dataset, provide
-from ..errors import NanonasError, RunError
+from ..errors import DataError, NanonasError, RunError
 from . import Executor, ExecutorConfig, Job, Outcome, Pending
 from .worker import Worker
 
@@ -189,7 +190,8 @@ class Server:
 
                 spec = Spec.model_validate(self._spec)
                 if self._cache is not None:
-                    provide(spec.data, open_dataset(self._cache))
+                    with suppress(DataError):  # it was deleted meanwhile: decoded again
+                        provide(spec.data, open_dataset(self._cache))
                 self._worker = Worker(spec, self._run)
             return self._worker.run(job), resident_bytes()
         except Exception as error:  # what is wrong with more than the candidate ends the search over there
