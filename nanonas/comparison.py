@@ -76,9 +76,9 @@ def compare(
 ) -> dict[str, Any]:
     """The document of `nanonas compare`.
 
-    Accuracies, and differences of them, are fractions. latency_ms is the median at batch 1. `area_trials` and
-    `area_seconds` are areas under the best-so-far curves, as shares of `curves.trials` and `curves.seconds`, the ranges
-    that all runs share.
+    Accuracies, and differences of them, are fractions. latency_ms is the median of one image in PyTorch.
+    `area_trials` and `area_seconds` are areas under the best-so-far curves, as shares of `curves.trials` and
+    `curves.seconds`, the ranges that all runs share.
 
     Args:
         html: a report of the document is written there, too.
@@ -214,6 +214,9 @@ def _commands(path: Path, spec: Spec, train: TrainResult | None, other: bool) ->
     named = path if path.name.strip(".") else path.resolve()  # not `.` or `..`
     again = named.with_name(f"{named.name}-again")
     commands = [_search_command(path, again)]
+    if (path / "latency.json").exists():  # times of its own would be others, and so would the trials
+        copy = f"cp {shlex.quote(str(path / 'latency.json'))} {shlex.quote(str(again))}/"
+        commands.insert(0, f"mkdir -p {shlex.quote(str(again))} && {copy}")
     if train:
         before, after = (flat(one.model_dump(mode="json")) for one in (spec, train.spec))
         words = ["--genotype", train.genotype] if other else []

@@ -20,6 +20,7 @@ def environment(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": version("torch"),
         "numpy": version("numpy"),
+        "onnxruntime": version("onnxruntime"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu(),
         "cores": cores(),

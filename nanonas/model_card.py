@@ -16,9 +16,11 @@ from .environment import environment
 from .exported import ExportedFile
 from .exporters import by_suffix
 from .run_directory import document, run_spec, write_json, write_text
-from .run_record import SearchResult, TrainResult, read
+from .run_record import Found, SearchResult, TrainResult, read
 from .statistics import count, duration
 
+COUNTED = ("trials", "failed", "seconds")
+PLACES = {"best": "the winner of", "front": "from the front of", "other": "chosen by hand, not the winner of"}
 Z = 1.959964  # the normal distribution's 97.5 % quantile
 
 
@@ -40,6 +42,9 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
     advice = "delete it to export without it"
     search = read(run / "search.json", SearchResult, advice)
     training = read(run / "train.json", TrainResult, advice)
+    found = training and training.search  # by another run, perhaps
+    if search and not found:
+        found = Found(run=str(run), place=search.place_of(card.genotype), **search.model_dump(include=set(COUNTED)))
     return {
         "name": spec.name,
         "task": "image classification",
@@ -52,14 +57,14 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
         "params": classifier.params,
         "macs": classifier.macs,
         "genotype": card.genotype,
-        "search": search
+        "search": found
         and {
             "space": spec.space.name,
             "strategy": spec.strategy.model_dump(mode="json"),
             "budget": spec.budget.model_dump(mode="json"),
             "seed": spec.seed,
-            **search.model_dump(include={"trials", "failed", "seconds"}),
-            "is_winner": search.best is not None and search.best.genotype == card.genotype,
+            **found.model_dump(include={*COUNTED, "place"}),
+            "is_winner": found.place == "best",
         },
         "training": training and training.model_dump(include={"epochs", "train_seconds", "device"}),
         "environment": environment(threads=1),
@@ -129,7 +134,9 @@ def markdown(card: dict[str, Any]) -> str:
             "## How to run them",
             "",
             f"`pixels` is a uint8 array of upright images, (N, {height}, {width}, {channels}). For a file with "
-            "preprocessing inside, height and width are free: it resizes with an antialiased bilinear filter.",
+            "preprocessing inside, height and width are free: it resizes with an antialiased bilinear filter. In other "
+            f"languages, a file without it takes float32 (N, {channels}, {height}, {width}), (pixel / 255 − mean) / "
+            "std with the mean and std of model.json, and gives logits, (N, classes).",
             "",
             *examples,
         ]
@@ -161,9 +168,9 @@ def _found(search: dict[str, Any] | None) -> str:
     if search is None:
         return "not by a finished search of this run"
     limits = [f"{search['budget'][unit]:g} {unit}" for unit in ("trials", "minutes") if search["budget"][unit]]
-    winner = "the winner of" if search["is_winner"] else "chosen by hand, not the winner of"
     return (
-        f"{winner} a search with strategy {code(search['strategy']['name'])} in space {code(search['space'])}: "
+        f"{PLACES[search['place']]} a search with strategy {code(search['strategy']['name'])} "
+        f"in space {code(search['space'])}: "
         f"{search['trials']:,} trials ({search['failed']:,} failed) in {duration(search['seconds'])}, "
         f"budget {' or '.join(limits)}, seed {search['seed']}"
     )

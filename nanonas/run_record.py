@@ -48,6 +48,9 @@ class _Task(_File):
     classes: Side
 
 
+Place = Literal["best", "front", "other"]  # of a network in what a search has found
+
+
 class SearchResult(_File):
     best: Best | None
     front: list[Best] = []
@@ -57,6 +60,21 @@ class SearchResult(_File):
     seconds: Amount
     proxies: Agreement | None = None
     task: _Task | None = None
+
+    def place_of(self, genotype: str) -> Place:
+        if self.best and genotype == self.best.genotype:
+            return "best"
+        return "front" if genotype in [one.genotype for one in self.front] else "other"
+
+
+class Found(_File):
+    """Of the search that a training took its network from."""
+
+    run: str
+    place: Place
+    trials: Count
+    failed: Count
+    seconds: Amount
 
 
 class EvalResult(_File):
@@ -77,6 +95,7 @@ class TrainResult(_File):
     train_seconds: Amount
     device: str
     spec: Spec
+    search: Found | None = None
     environment: "Machine | None" = None
 
 
@@ -92,6 +111,7 @@ class Machine(_File):
     numpy: str | None = None
     system: str | None = None
     cpu: str | None = None
+    onnxruntime: str | None = None
     cores: Count | None = None
     threads: Count | None = None
     gpu: list[str] = []
@@ -145,9 +165,11 @@ class RunRecord:
     @property
     def trained_the_chosen(self) -> bool | None:
         """Whether what was trained is the best of the search, or of its front; None when nothing tells."""
+        if self.train and self.train.search:  # of this run or, with `train --out`, of another
+            return self.train.search.place != "other"
         if not self.train or not self.search or not self.search.best:
             return None
-        return self.train.genotype in [one.genotype for one in (self.search.best, *self.search.front)]
+        return self.search.place_of(self.train.genotype) != "other"
 
     @property
     def measured(self) -> EvalResult | TrainResult | None:

@@ -93,7 +93,7 @@ def cells(group: Mapping[str, Any]) -> dict[str, str]:
         "validation accuracy": percent(group["val_accuracy"]),
         "params": mean("params", count),
         "MACs": mean("macs", count),
-        "latency": mean("latency_ms", lambda value: f"{three_digits(value)} ms"),
+        "latency (PyTorch)": mean("latency_ms", lambda value: f"{three_digits(value)} ms"),
         "trials": mean("trials", count),
         "search": mean("search_seconds", duration),
         "train": mean("train_seconds", duration),
@@ -110,7 +110,7 @@ def table(document: Mapping[str, Any]) -> Table:
         accuracy = f"test {cell['test accuracy']}\nval  {cell['validation accuracy']}"
         network, cost = (
             "\n".join(f"{cell[title]} {title}" for title in titles)
-            for titles in (("params", "MACs", "latency"), ("trials", "search", "train"))
+            for titles in (("params", "MACs", "latency (PyTorch)"), ("trials", "search", "train"))
         )
         drawn.add_row(*map(Text, (group["name"], accuracy, network, cost)))
     return drawn

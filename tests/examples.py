@@ -24,13 +24,12 @@ def check_examples(run: Path, examples: Mapping[str, str], python: Path, folder:
     """The lines, run beside their files with this Python on the test images, are as often right as the card says."""
     pixels, labels = load_dataset(load_model(run).card.data).test()
     np.save(folder / "pixels.npy", pixels)
-    first = "import sys, numpy\npixels = numpy.load(sys.argv[1])\n"
-    script = first + "".join(examples.values()) + "assert 'nanonas' not in sys.modules\n"
-    command = [str(python), "-I", "-W", "ignore", "-c", script, str(folder / "pixels.npy")]
-    done = subprocess.run(command, cwd=run / "exports", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
     files = {Path(file["path"]).name: file for file in json.loads((run / "export.json").read_text())["files"]}
-    for line, name in zip(done.stdout.splitlines(), examples, strict=True):
-        found = json.loads(line.replace("'", '"'))
+    for name, lines in examples.items():  # each by itself, since it may lean on what another imports
+        script = f"import sys, numpy\npixels = numpy.load(sys.argv[1])\n{lines}assert 'nanonas' not in sys.modules\n"
+        command = [str(python), "-I", "-W", "ignore", "-c", script, str(folder / "pixels.npy")]
+        done = subprocess.run(command, cwd=run / "exports", capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.replace("'", '"'))
         right = np.mean([int(found_class) == label for found_class, label in zip(found, labels, strict=True)])
         assert right == pytest.approx(files[name]["test_accuracy"], abs=1e-9)

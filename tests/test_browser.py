@@ -119,6 +119,7 @@ def test_it_opens_without_an_error_or_a_request(
 
 def test_nothing_is_cut_off_on_paper(browser: Browser, opened: Callable[..., None], page: Path) -> None:
     opened(page, A4)
+    browser.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     edge = (
         "return Math.max(...[...document.querySelectorAll('svg, table')].map((it) => it.getBoundingClientRect().right))"
@@ -229,5 +230,5 @@ def test_five_thousand_trials_open_at_once(browser: Browser, opened: Callable[..
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
     opened(tmp_path / "report.html", 1400)
     ready = "const [it] = performance.getEntriesByType('navigation'); return it.loadEventEnd"
-    assert browser.execute_script(ready) < 2_000
+    assert 0 < browser.execute_script(ready) < 2_000  # 0: it has not ended
     assert browser.execute_script("return document.querySelector('#shown').textContent") == "50 of 5,000 shown"

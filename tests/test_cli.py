@@ -268,7 +268,10 @@ def test_tables_are_readable(run: Path) -> None:
     assert "batch 64" in said
     assert "params" in said
     said = call("export", run, "--format", "onnx").stdout
+    (file,) = json.loads((run / "export.json").read_text())["files"]
     assert "exports/model.onnx" in said
+    assert f"{file['latency_ms']['batch_1']['median']:.2f} ms" in said
+    assert f"{file['bytes'] / 1000:.1f} K" in said or f"{file['bytes'] / 1000:.0f} K" in said
     assert "digits-evo" in call("compare", run).stdout
 
 

@@ -147,6 +147,8 @@ def test_data_are_known_by_their_fingerprint(make_run, tmp_path):
     changed = make_run("d", seed=3, spec=folder("here"), fingerprint="0" * 64)
     assert len(compare([here, moved, unknown])["groups"]) == 1
     assert len(compare([here, changed], allow_mismatch=True)["groups"]) == 2
+    with pytest.raises(RunError, match=r"the runs differ in data\."):
+        compare([here, changed])
 
 
 def test_a_seed_that_stands_twice_counts_once(make_run):

@@ -136,9 +136,12 @@ def test_8_bits_in_onnx_are_for_the_weights_that_have_a_scale_a_channel(
     graph = onnx.load_model(path).graph
     made = {name: node for node in graph.node for name in node.output}
     weights = {value.name: value.data_type for value in graph.initializer}
+    sizes = {value.name: list(value.dims) for value in graph.initializer}
     for node in graph.node:
         if node.op_type in ("Conv", "Gemm"):
-            assert weights[made[node.input[1]].input[0]] == onnx.TensorProto.INT8
+            weight, scale, *_ = made[node.input[1]].input
+            assert weights[weight] == onnx.TensorProto.INT8
+            assert sizes[scale] == sizes[weight][:1]  # one for each channel that comes out
         if node.op_type == "BatchNormalization":
             assert all(weights[name] == onnx.TensorProto.FLOAT for name in node.input[1:])
     assert {"Conv", "Gemm", "BatchNormalization"} <= {node.op_type for node in graph.node}

@@ -249,7 +249,7 @@ def test_an_impossible_latency_names_the_smallest(timed: list[Program], tmp_path
 
 def test_what_is_cheap_to_bound_is_bounded_before_anything_is_timed(timed: list[Program], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="peak_memory"):
-        list(search(make_spec("random", constraints={"peak_memory": 5000, "latency_ms": 1e9}), tmp_path / "run"))
+        list(search(make_spec("random", constraints={"latency_ms": 1e9, "peak_memory": 5000}), tmp_path / "run"))
     assert not timed
 
 

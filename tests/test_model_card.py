@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from scipy.stats import binomtest
 
-from nanonas import export
+from nanonas import export, train
 from nanonas.errors import RunError
+from nanonas.exporters import EXPORTERS
 from nanonas.model_card import code, markdown, wilson
+from nanonas.run_record import read_record
 
 NAMES = ["<script>alert(1)</script>", "a|b", "`", "``x`", "*_[x](http://x)_*", "&lt;", "  ", "zwei\n# drei", "ö\u202e"]
 
@@ -56,7 +58,8 @@ def test_the_text_says_the_same(exported_run: Path, card: dict[str, Any]) -> Non
 
 
 def test_another_genotype_than_the_winner_is_said_to_be_chosen_by_hand(card: dict[str, Any]) -> None:
-    assert "not the winner of" in markdown(card | {"search": card["search"] | {"is_winner": False}})
+    assert "not the winner of" in markdown(card | {"search": card["search"] | {"place": "other"}})
+    assert "from the front of a search" in markdown(card | {"search": card["search"] | {"place": "front"}})
     assert "not by a finished search of this run" in markdown(card | {"search": None, "training": None})
 
 
@@ -72,6 +75,27 @@ def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: 
 
 
 # ---- the lines that it gives
+
+
+def test_what_its_lines_import_is_what_it_says_to_install() -> None:
+    for exporter in EXPORTERS.values():
+        imported = re.findall(r"^import (.*)$", exporter.python + exporter.python_pixels, re.MULTILINE)
+        packages = {name.split(".")[0] for names in imported for name in names.split(", ")} - {"json"}
+        assert packages <= set(exporter.needs.split())
+
+
+def test_the_card_of_a_network_trained_elsewhere_tells_of_its_search(trained_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    search = json.loads((run / "search.json").read_text())
+    lines = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
+    other = next(line["genotype"] for line in lines if line["genotype"] != search["best"]["genotype"])
+    search["front"].append(search["front"][0] | {"genotype": other})  # as if it were one of the front
+    (run / "search.json").write_text(json.dumps(search))
+    train(run, genotype=other, out=tmp_path / "other", overrides=["train.epochs=1"])
+    export(tmp_path / "other")
+    card = json.loads((tmp_path / "other" / "exports" / "model.json").read_text())
+    assert (card["search"]["place"], card["search"]["is_winner"], card["search"]["trials"]) == ("front", False, 2)
+    assert read_record(tmp_path / "other").trained_the_chosen
 
 
 def test_its_lines_of_python_run_without_nanonas(exported_run: Path, card: dict[str, Any], tmp_path: Path) -> None:

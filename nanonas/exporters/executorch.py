@@ -26,7 +26,7 @@ class ExecuTorch(Exporter):
     takes_pixels = False
     quantizes = True
     extra = "executorch"
-    needs = "executorch numpy"
+    needs = "executorch torch numpy"
     python = """\
 import json, torch, executorch.runtime
 program = executorch.runtime.Runtime.get().load_program(FILE)

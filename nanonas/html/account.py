@@ -9,7 +9,7 @@ from ..verdict import sentence
 from .compared import Compared
 from .parts import Markup, Section, copyable, details, interval, note, table
 
-MACHINE = ("nanonas", "commit", "python", "torch", "numpy", "system", "cpu", "cores", "threads", "gpu")
+MACHINE = ("nanonas", "commit", "python", "torch", "numpy", "onnxruntime", "system", "cpu", "cores", "threads", "gpu")
 STATUS = {
     "pass": Markup('<span class="pass">✓ pass</span>'),
     "fail": Markup('<span class="fail">✗ fail</span>'),
@@ -76,7 +76,7 @@ def conformance(compared: Compared) -> Section:
 
 
 def environment(compared: Compared) -> Section:
-    machines = [run.record.machine for run in compared.runs]
+    machines = [machine for run in compared.runs for machine in run.record.machines]
     values: dict[str, dict[str, None]] = {name: {} for name in (*MACHINE, "data")}
     for machine in machines:
         for name in MACHINE:

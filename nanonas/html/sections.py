@@ -56,7 +56,8 @@ def _table(groups: Sequence[Mapping[str, Any]]) -> str:
     rows = [cells(group) for group in groups]
     heads = list(rows[0])
     return table(heads, [list(row.values()) for row in rows], "groups", range(1, len(heads))) + note(
-        "Accuracies: mean ± standard deviation over n seeds; all else: means; latency: median at batch 1."
+        "Accuracies: mean ± standard deviation over n seeds; all else: means; latency: median of one image in PyTorch "
+        "on one thread."
     )
 
 
