@@ -70,6 +70,11 @@ def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: 
         export(run, ["torchscript"])
     assert not (run / "exports").exists()
     (run / "search.json").unlink()
+    trained = json.loads((run / "train.json").read_text())
+    assert trained["search"] == {"run": str(trained_run), "place": "best", "trials": 2, "failed": 0} | {
+        "seconds": trained["search"]["seconds"]
+    }
+    (run / "train.json").write_text(json.dumps(trained | {"search": None}))  # as older versions wrote it
     export(run, ["torchscript"])
     assert json.loads((run / "exports" / "model.json").read_text())["search"] is None
 
@@ -78,9 +83,10 @@ def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: 
 
 
 def test_what_its_lines_import_is_what_it_says_to_install() -> None:
-    for exporter in EXPORTERS.values():
+    for name in EXPORTERS:
+        exporter = EXPORTERS[name]
         imported = re.findall(r"^import (.*)$", exporter.python + exporter.python_pixels, re.MULTILINE)
-        packages = {name.split(".")[0] for names in imported for name in names.split(", ")} - {"json"}
+        packages = {re.split("[. ]", name)[0] for names in imported for name in names.split(", ")} - {"json"}
         assert packages <= set(exporter.needs.split())
 
 
