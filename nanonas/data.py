@@ -52,7 +52,10 @@ class DataConfig(Config):
         float, Field(gt=0, le=0.5, description="share of the training images that a search scores on")
     ] = 0.1
     image_size: Annotated[
-        int | None, Field(ge=4, le=1024, description="images become squares of so many pixels; null: as they are")
+        int | None,
+        Field(
+            ge=4, le=image_folder.LARGEST_SIDE, description="images become squares of so many pixels; null: as they are"
+        ),
     ] = None
 
     @field_validator("root")

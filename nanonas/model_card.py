@@ -16,10 +16,9 @@ from .environment import environment
 from .exported import ExportedFile
 from .exporters import by_suffix
 from .run_directory import document, run_spec, write_json, write_text
-from .run_record import Found, SearchResult, TrainResult, read
+from .run_record import SearchResult, TrainResult, read
 from .statistics import count, duration
 
-COUNTED = ("trials", "failed", "seconds")
 PLACES = {"best": "the winner of", "front": "from the front of", "other": "chosen by hand, not the winner of"}
 Z = 1.959964  # the normal distribution's 97.5 % quantile
 
@@ -44,7 +43,7 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
     training = read(run / "train.json", TrainResult, advice)
     found = training and training.search  # by another run, perhaps
     if search and not found:
-        found = Found(run=str(run), place=search.place_of(card.genotype), **search.model_dump(include=set(COUNTED)))
+        found = search.found(run, card.genotype)
     return {
         "name": spec.name,
         "task": "image classification",
@@ -63,7 +62,7 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
             "strategy": spec.strategy.model_dump(mode="json"),
             "budget": spec.budget.model_dump(mode="json"),
             "seed": spec.seed,
-            **found.model_dump(include={*COUNTED, "place"}),
+            **found.model_dump(exclude={"run"}),
             "is_winner": found.place == "best",
         },
         "training": training and training.model_dump(include={"epochs", "train_seconds", "device"}),

@@ -66,6 +66,11 @@ class SearchResult(_File):
             return "best"
         return "front" if genotype in [one.genotype for one in self.front] else "other"
 
+    def found(self, run: Path, genotype: str) -> "Found":
+        """What a training of this genotype, or the card of it, tells of the search in `run`."""
+        counted = self.model_dump(include={"trials", "failed", "seconds"})
+        return Found(run=str(run), place=self.place_of(genotype), **counted)
+
 
 class Found(_File):
     """Of the search that a training took its network from."""

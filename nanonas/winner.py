@@ -32,7 +32,7 @@ from .run_directory import (
     write_json,
     write_text,
 )
-from .run_record import SearchResult, TrainResult, read
+from .run_record import Found, SearchResult, TrainResult, read
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
 from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
@@ -71,8 +71,8 @@ def train(
     if done is not None:
         return done
     log = Log(target, say)
-    read = (*TRAINED_BY, "objectives")  # the last say which is the winner
-    unread = [key for key in Spec.model_fields if key not in read and getattr(spec, key) != getattr(searched, key)]
+    known = (*TRAINED_BY, "objectives")  # the last say which is the winner
+    unread = [key for key in Spec.model_fields if key not in known and getattr(spec, key) != getattr(searched, key)]
     if unread:
         log.say(f"warning: --set changes {', '.join(unread)}, but training reads only {', '.join(TRAINED_BY)}")
     device = select_device(spec.device)
@@ -85,7 +85,9 @@ def train(
             write_environment(target, torch.get_num_threads(), dataset.source)
         if not (target / "spec.yaml").exists():
             write_text(target / "spec.yaml", spec.text())
-        return _Training(target, spec, chosen, dataset, device, log, on_progress, _found(run, chosen)).result()
+        search = read(run / "search.json", SearchResult)
+        found = search.found(run, str(chosen)) if search else None
+        return _Training(target, spec, chosen, dataset, device, log, on_progress, found).result()
 
 
 def _winner(run: Path, spec: Spec) -> Genotype:
@@ -96,15 +98,6 @@ def _winner(run: Path, spec: Spec) -> Genotype:
     if (run / "train.json").exists():  # a run that `train --out` made
         return space.parse(str(read_json(run / "train.json").get("genotype")))
     raise RunError(f"{run} has no finished trial yet; run: nanonas search --spec {run / 'spec.yaml'} --out {run}")
-
-
-def _found(run: Path, genotype: Genotype) -> dict[str, Any] | None:
-    """The search that knows the genotype, where it is finished."""
-    search = read(run / "search.json", SearchResult)
-    if search is None:
-        return None
-    place = search.place_of(str(genotype))
-    return {"run": str(run), "place": place, **search.model_dump(include={"trials", "failed", "seconds"})}
 
 
 def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
@@ -161,7 +154,7 @@ class _Training:
         device: torch.device,
         log: Log,
         on_progress: Callable[[Progress], None],
-        found: dict[str, Any] | None,
+        found: Found | None,
     ) -> None:
         self.target, self.spec, self.genotype, self.dataset = target, spec, genotype, dataset
         self.log, self.on_progress, self.found = log, on_progress, found
@@ -205,7 +198,7 @@ class _Training:
             request=json.loads(self.request),
             spec=self.spec.model_dump(mode="json"),
             test_looks=looks,
-            search=self.found,
+            search=self.found and self.found.model_dump(),
             **self.dataset.source,
             environment=environment(torch.get_num_threads()),
         )
