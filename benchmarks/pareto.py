@@ -7,13 +7,13 @@ For each seed first the preset as it is, for its minutes; then random search wit
 of trials. The hypervolume of a front is the share of the box between nothing (accuracy of guessing, the most
 parameters that are allowed) and perfection (all right, no parameters) that it dominates; scores are the validation
 accuracies of the cheap trainings, which is what either arm had to go by. Appends to benchmarks/results/pareto.json, a
-row an arm and seed; skips what is there.
+row an arm, seed and device; skips what is there.
 """
 
 from pathlib import Path
 from typing import Any
 
-from common import Record
+from common import Record, device_of, here
 from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.environment import cores, environment
@@ -55,11 +55,17 @@ def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path
     }
 
 
+def rows_of(device: str) -> list[dict[str, Any]]:
+    return [row for row in RECORD.rows() if device_of(row) == device]
+
+
 def table() -> None:
-    for row in RECORD.rows():
-        found = f"{row['hypervolume']:.4f}, front of {len(row['front'])}, {row['trials']} trials"
-        print(f"{row['arm']:<8} seed {row['seed']}: {found}")
-    difference(RECORD.rows(), ARMS, "hypervolume")
+    for device in dict.fromkeys(map(device_of, RECORD.rows())):
+        print(device)
+        for row in (of_device := rows_of(device)):
+            found = f"{row['hypervolume']:.4f}, front of {len(row['front'])}, {row['trials']} trials"
+            print(f"  {row['arm']:<8} seed {row['seed']}: {found}")
+        difference(of_device, ARMS, "hypervolume")
 
 
 def main() -> None:
@@ -67,10 +73,10 @@ def main() -> None:
     data = data_of(arguments)
     for seed in [] if arguments.table else arguments.seed:
         for arm in ARMS:
-            if not RECORD.has(arm=arm, seed=seed):
-                others = [row["trials"] for row in RECORD.rows() if row["seed"] == seed]
+            there = {row["arm"]: row["trials"] for row in rows_of(here()) if row["seed"] == seed}
+            if arm not in there:
                 sets = [*data, *arguments.sets]
-                RECORD.append(searched(arm, seed, sets, max(others, default=None), arguments.out / f"{arm}-{seed}"))
+                RECORD.append(searched(arm, seed, sets, there.get("nsga2"), arguments.out / f"{arm}-{seed}"))
     table()
 
 
