@@ -15,14 +15,19 @@ import statistics
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
+import torch
 from common import Record, as_trained, device_of, here, side_by_side
+from torch import Tensor
 
 from nanonas.environment import environment
 from nanonas.evaluators import EVALUATORS
+from nanonas.images import augment
 from nanonas.spaces import SPACES
+from nanonas.training import Trainer
 
 RECORD = Record("ablation")
 PRESET = "cifar10-evo"
@@ -37,19 +42,34 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "float32": {"precision": "float32"},
     "no label smoothing": {"label_smoothing": 0.0},
     "no flip": {"flip": False},
+    "random flips": {"mirrored": "at random"},
     "no translation": {"translate": 0.0},
     "cutout of a quarter": {"cutout": 0.25},
+    "batches of 125": {"batch_size": 125},
+    "batches of 500": {"batch_size": 500},
+    "the rate rises for a fifth": {"warmup_fraction": 0.2},
 }
+ELSEWHERE = ("times", "mirrored")  # what is not a field of the recipe
+
+
+class RandomFlips(Trainer):
+    """Each image is mirrored at random in every epoch, as is usual, instead of in every other."""
+
+    def _batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        mirrored = torch.randint(2, (len(chosen),), generator=generator).bool().to(self.device)
+        return augment(self.shown, chosen, self.recipe, mirrored, generator), self.images.labels[chosen]
 
 
 def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:
     genotype, epochs, data, name, seed = job
     changes = VARIANTS[name]
-    recipe = {key: value for key, value in changes.items() if key != "times"}
+    recipe = {key: value for key, value in changes.items() if key not in ELSEWHERE}
     spec = as_trained(PRESET, data, recipe | {"epochs": round(epochs * changes.get("times", 1))})
     space = SPACES[spec.space.name](spec.space)
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
-    metrics = evaluator.evaluate(space, space.parse(genotype), evaluator.fidelity, seed)
+    trainer = RandomFlips if "mirrored" in changes else Trainer
+    with patch("nanonas.training.Trainer", trainer):
+        metrics = evaluator.evaluate(space, space.parse(genotype), evaluator.fidelity, seed)
     return {
         "variant": name,
         "seed": seed,
@@ -91,11 +111,7 @@ def main() -> None:
     if arguments.genotype and not arguments.table:
         data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
         key = {"genotype": arguments.genotype, "epochs": arguments.epochs}
-        there = [
-            (row["variant"], row["seed"])
-            for row in RECORD.rows()
-            if key.items() <= row.items() and device_of(row) == here()
-        ]
+        there = [(row["variant"], row["seed"]) for row in RECORD.of_device(here()) if key.items() <= row.items()]
         todo = [(name, seed) for seed in arguments.seed for name in VARIANTS if (name, seed) not in there]
         for row in side_by_side(run, [(*key.values(), data, *job) for job in todo]):
             RECORD.append(row)

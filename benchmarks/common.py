@@ -3,7 +3,7 @@
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,6 +33,10 @@ class Record:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = [*self.rows(), {"commit": environment(threads=1)["commit"]} | row]
         write_text(self.path, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+
+    def of_device(self, name: str) -> list[dict[str, Any]]:
+        """Those that were measured on a GPU of that name, or on `cpu`."""
+        return [row for row in self.rows() if device_of(row) == name]
 
     def has(self, **fields: Any) -> bool:
         return any(all(row.get(name) == value for name, value in fields.items()) for row in self.rows())
@@ -72,21 +76,25 @@ def space_rows(
     counted: str,
     count: int,
     spaces: Sequence[str],
-    measure: Callable[[str, int, int], dict[str, Any]],
+    measure: Callable[..., dict[str, Any]],
+    flags: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """The command line of a benchmark that measures so many random networks of each space, and its rows.
 
     Args:
         counted: the option and the column that tell how many, such as `networks`.
-        measure: a row, of a space, a count and a seed.
+        measure: a row, of a space, a count, a seed and the flags.
+        flags: what else is an option and a column, True or absent; and the help.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(f"--{counted}", type=int, default=count)
     parser.add_argument("--space", nargs="+", default=spaces, choices=list(SPACES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-record", action="store_true", help="measure anew, print, and keep nothing")
+    for flag, text in (flags or {}).items():
+        parser.add_argument(f"--{flag}", action="store_const", const=True, help=text)
     arguments = vars(parser.parse_args())
-    asked = {counted: arguments[counted], "seed": arguments["seed"]}
+    asked = {name: arguments[name] for name in (counted, "seed", *(flags or {}))}
     if arguments["no_record"]:
         return [measure(space, *asked.values()) for space in arguments["space"]]
     for space in arguments["space"]:

@@ -1,27 +1,34 @@
 """How well latency_ms predicts: random networks of a space, predicted against measured.
 
-python benchmarks/latency.py [--networks 50] [--space mobile nano] [--seed 0] [--no-record]
+python benchmarks/latency.py [--networks 50] [--space mobile nano] [--seed 0] [--busy] [--no-record]
 
 Kernels of `mobile` are 1 to 7, and every other of its networks has GELU instead of ReLU. Each network is exported to
 ONNX and measured as `nanonas eval` measures: one image of 32×32, one thread, the median. The prediction comes from a
 table as a search makes it, but none of the measured networks is in it: an operator that the table lacks is timed in a
-mutant of the network, three choices away. A row of benchmarks/results/latency.json holds the rank correlation and the
-relative errors.
+mutant of the network, three choices away. With `--busy` as many processes as there are cores train while the table is
+made, as the workers of a search do, and rest while a network is measured. A row of benchmarks/results/latency.json
+holds the rank correlation and the relative errors.
 """
 
+import os
 import random
+import signal
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from common import Record, space_rows
 from exports import TASK, drawn, network_of, noise, spaces_of
 from scipy.stats import spearmanr
 
-from nanonas.environment import environment
+from nanonas.environment import cores, environment
 from nanonas.exporters import EXPORTERS
 from nanonas.genotype import Genotype
 from nanonas.latency import Latency, operators
@@ -41,6 +48,38 @@ def measured(space: SearchSpace, genotype: Genotype, seed: int) -> float:
         EXPORTERS["onnx"].write(network_of(space, genotype, seed), noise(2), path, {})
         size = (TASK.channels, TASK.height, TASK.width)
         return latency_ms(EXPORTERS["onnx"].read(path).run, size, batches=(1,))["batch_1"]["median"]
+
+
+def train() -> None:
+    """For ever, on one core."""
+    torch.set_num_threads(1)
+    layer, images = torch.nn.Conv2d(32, 64, 3), torch.randn(125, 32, 20, 20)
+    while True:
+        layer(images).mean().backward()
+
+
+class Neighbours:
+    """Processes that train while they are awake, and otherwise stand still."""
+
+    def __init__(self, count: int) -> None:
+        self._processes = [get_context("spawn").Process(target=train, daemon=True) for _ in range(count)]
+        for process in self._processes:
+            process.start()
+        self._tell(signal.SIGSTOP)
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        self._tell(signal.SIGCONT)
+        yield
+        self._tell(signal.SIGSTOP)
+
+    def end(self) -> None:
+        self._tell(signal.SIGKILL)
+
+    def _tell(self, number: signal.Signals) -> None:
+        for process in self._processes:
+            if process.pid:
+                os.kill(process.pid, number)
 
 
 class Table:
@@ -75,21 +114,24 @@ class Table:
         return not self.lacks(program)
 
 
-def measure(name: str, count: int, seed: int) -> dict[str, Any]:
+def measure(name: str, count: int, seed: int, busy: bool | None) -> dict[str, Any]:
     start = time.monotonic()
-    spaces = spaces_of(name)
+    spaces, neighbours = spaces_of(name), Neighbours(cores() if busy else 0)
     table, rng, rows = Table(), random.Random(seed), []
     for number, genotype in enumerate(drawn(spaces[0], count, seed)):
         space = spaces[number % len(spaces)]
-        foreign = table.teach(space, genotype, rng)
-        predicted = table.latency(space.program(genotype, TASK).folded())
+        with neighbours.awake():
+            foreign = table.teach(space, genotype, rng)
+            predicted = table.latency(space.program(genotype, TASK).folded())
         rows.append((predicted, measured(space, genotype, seed + number), foreign))
         print(f"{name} {number + 1} of {count}: {rows[-1][0]:.3f} ms predicted, {rows[-1][1]:.3f} measured", flush=True)
+    neighbours.end()
     errors = [abs(predicted / found - 1) for predicted, found, _ in rows]
     return {
         "space": name,
         "networks": count,
         "seed": seed,
+        "busy": busy,
         "spearman": round(float(spearmanr([row[0] for row in rows], [row[1] for row in rows]).statistic), 4),
         "median_error": round(statistics.median(errors), 4),
         "error_90": round(float(np.quantile(errors, 0.9)), 4),
@@ -104,11 +146,12 @@ def measure(name: str, count: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    rows = space_rows(Record("latency"), __doc__, "networks", 50, ["mobile", "nano"], measure)
-    for row in rows:
+    flags = {"busy": "make the table beside trainings"}
+    for row in space_rows(Record("latency"), __doc__, "networks", 50, ["mobile", "nano"], measure, flags):
         low, high = row["measured_ms"]
+        name = f"{row['space']}, beside trainings" if row.get("busy") else row["space"]
         print(
-            f"{row['space']}: {row['networks']} networks (seed {row['seed']}) of {low:.2f} to {high:.2f} ms: Spearman "
+            f"{name}: {row['networks']} networks (seed {row['seed']}) of {low:.2f} to {high:.2f} ms: Spearman "
             f"{row['spearman']:.3f}, error {100 * row['median_error']:.1f} % (median), {100 * row['error_90']:.1f} % "
             f"(90 % quantile); {row['operators']} operators timed in {row['timed_networks']} other networks"
         )

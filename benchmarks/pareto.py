@@ -55,14 +55,10 @@ def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path
     }
 
 
-def rows_of(device: str) -> list[dict[str, Any]]:
-    return [row for row in RECORD.rows() if device_of(row) == device]
-
-
 def table() -> None:
     for device in dict.fromkeys(map(device_of, RECORD.rows())):
         print(device)
-        for row in (of_device := rows_of(device)):
+        for row in (of_device := RECORD.of_device(device)):
             found = f"{row['hypervolume']:.4f}, front of {len(row['front'])}, {row['trials']} trials"
             print(f"  {row['arm']:<8} seed {row['seed']}: {found}")
         difference(of_device, ARMS, "hypervolume")
@@ -73,7 +69,7 @@ def main() -> None:
     data = data_of(arguments)
     for seed in [] if arguments.table else arguments.seed:
         for arm in ARMS:
-            there = {row["arm"]: row["trials"] for row in rows_of(here()) if row["seed"] == seed}
+            there = {row["arm"]: row["trials"] for row in RECORD.of_device(here()) if row["seed"] == seed}
             if arm not in there:
                 sets = [*data, *arguments.sets]
                 RECORD.append(searched(arm, seed, sets, there.get("nsga2"), arguments.out / f"{arm}-{seed}"))

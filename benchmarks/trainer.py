@@ -2,10 +2,10 @@
 
     python benchmarks/trainer.py --root cifar10-jpeg [--genotype G] [--rounds 5]
 
-All three train one network with SGD, turn about in one process on all cores. The bare loop knows the data as normalized
-float32 tensors, does not augment, and computes in the trainer's precision; the user's loop reads the files with
-torchvision's ImageFolder, augments with its transforms, and loads with two workers of a DataLoader, in float32. Appends
-to benchmarks/results/trainer.json; skips what is there.
+All three train one network of the preset cifar10-evo with its optimizers, at full size, turn about in one process on
+all cores. The bare loop knows the data as normalized float32 tensors, does not augment, and computes in the trainer's
+precision; the user's loop reads the files with torchvision's ImageFolder, augments with its transforms, and loads with
+two workers of a DataLoader, in float32. Appends to benchmarks/results/trainer.json; skips what is there.
 """
 
 import argparse
@@ -27,12 +27,14 @@ from nanonas import load_spec
 from nanonas.data import load_dataset
 from nanonas.environment import cores, environment
 from nanonas.images import Images
+from nanonas.muon import Muon
 from nanonas.recipe import Recipe
 from nanonas.spaces import SPACES
-from nanonas.training import Trainer, computes_in_bfloat16, parts_of_a_batch
+from nanonas.training import MUON_MOMENTUM, Trainer, computes_in_bfloat16, parts_of_a_batch
 
 RECORD = Record("trainer")
-GENOTYPE = "w24/pool24:conv3e2x1/pool96:conv3e2x1/pool80:conv3e2x1"
+PRESET = "cifar10-evo"
+GENOTYPE = "w32/pool24:residual3e4x1s/pool112:conv3e3x1/pool48:conv3e3x1s"  # its winner, seed 2
 SECONDS = 20  # a loop and round
 STEPS = 20  # of the trainer at a time
 
@@ -54,49 +56,53 @@ def forever(batches: "DataLoader[tuple[Tensor, Tensor]]") -> Iterator[tuple[Tens
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="a folder of images with train/ and test/")
-    parser.add_argument("--genotype", default=GENOTYPE, help="of the space mobile")
-    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--genotype", default=GENOTYPE, help="of the preset's space")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    if not RECORD.has(genotype=arguments.genotype, batch=arguments.batch, cores=cores()):
-        RECORD.append(measured(arguments.root, arguments.genotype, arguments.batch, arguments.rounds))
-    print(f"{'genotype':<60} {'batch':>5} {'trainer':>8} {'bare loop':>9} {'files':>6} {'/ bare':>6} {'/ files':>7}")
+    if not RECORD.has(preset=PRESET, genotype=arguments.genotype, cores=cores()):
+        RECORD.append(measured(arguments.root, arguments.genotype, arguments.rounds))
     for row in RECORD.rows():
-        speeds = [statistics.median(row["images_per_second"][name]) for name in ("trainer", "bare", "files")]
-        ratios = [statistics.median(row["ratio"][name]) for name in ("bare", "files")]
-        print(f"{row['genotype']:<60} {row['batch']:>5} {speeds[0]:8.0f} {speeds[1]:9.0f} {speeds[2]:6.0f}", end=" ")
-        print(f"{ratios[0]:6.2f} {ratios[1]:7.2f}")
+        told = [f"{name} {statistics.median(found):.0f}/s" for name, found in row["images_per_second"].items()]
+        told += [f"/ {name} {statistics.median(found):.2f}" for name, found in row["ratio"].items()]
+        print(f"{row.get('preset', 'SGD')}, {row['genotype']}, batches of {row['batch']}: {', '.join(told)}")
 
 
-def measured(root: Path, genotype: str, size: int, rounds: int) -> dict[str, object]:
+def measured(root: Path, genotype: str, rounds: int) -> dict[str, object]:
     torch.set_num_threads(cores())
-    data = load_dataset(load_spec("cifar10-evo", ["data.name=folder", f"data.root={root}"]).data, print)
+    spec = load_spec(PRESET, ["data.name=folder", f"data.root={root}", "train.first_side=1"])
+    recipe = Recipe(**{name: getattr(spec.train, name) for name in Recipe.model_fields} | {"epochs": 10_000})
+    size = recipe.batch_size
+    data = load_dataset(spec.data, print)
     images = Images.of(data.train_images, data.train_labels, data.mean, data.std, torch.device("cpu"))
     height, width = images.pixels.shape[1:3]
-    bfloat16 = computes_in_bfloat16(images.pixels.device, "auto", height * width)
-    space = SPACES["mobile"](SPACES["mobile"].Config())  # type: ignore[call-arg]
+    bfloat16 = computes_in_bfloat16(images.pixels.device, recipe.precision, height * width)
+    space = SPACES[spec.space.name](spec.space)
 
     def network() -> nn.Module:
         torch.manual_seed(0)
         return space.build(space.parse(genotype), data.task).train()
 
     def train(model: nn.Module, bfloat16: bool) -> Callable[[Tensor, Tensor], int]:
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
-        )
+        filters = [p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1]
+        others = [p for p in model.parameters() if not any(p is f for f in filters)]
+        rate, decay = recipe.learning_rate, recipe.weight_decay
+        sgd = torch.optim.SGD(others, rate, recipe.momentum, weight_decay=decay, nesterov=True, fused=True)
+        muon = Muon(filters, rate, MUON_MOMENTUM, recipe.filter_decay)
 
         def step(batch: Tensor, labels: Tensor) -> int:
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 logits = model(batch)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=0.1)
-            optimizer.zero_grad()
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            for optimizer in (sgd, muon):
+                optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            for optimizer in (sgd, muon):
+                optimizer.step()
             return len(batch)
 
         return step
 
-    recipe, own = Recipe(epochs=10_000, batch_size=size), network()
+    own = network()
     parts = parts_of_a_batch(own, images.pixels.device, size)
     trainer = Trainer(own, images, recipe, flip=True, seed=0, parts=parts)
 
@@ -143,6 +149,7 @@ def measured(root: Path, genotype: str, size: int, rounds: int) -> dict[str, obj
         for name in ("bare", "files")
     }
     return {
+        "preset": PRESET,
         "genotype": genotype,
         "batch": size,
         "cores": cores(),

@@ -275,6 +275,21 @@ def test_tables_are_readable(run: Path) -> None:
     assert "digits-evo" in call("compare", run).stdout
 
 
+@pytest.mark.parametrize("width", [80, 200])
+def test_nothing_is_cut_and_a_pipe_gets_no_colour(run: Path, tmp_path: Path, width: int) -> None:
+    terminal = {"COLUMNS": str(width), "NO_COLOR": None, "TERM": "xterm-256color"}
+    search = ["search", "--preset", "digits-pareto", *FAKE, "--out", tmp_path / "front"]
+    export = ["export", run, "--format", "onnx", "--format", "pt2"]
+    compare = ["compare", run, tmp_path / "front", "--allow-mismatch"]
+    for words in (search, ["train", run], ["eval", run], export, compare, ["presets"]):
+        result = CliRunner().invoke(app, [str(word) for word in words], env=terminal)
+        assert result.exit_code == 0, result.stderr
+        assert "\x1b" not in result.output
+        assert "…" not in result.stdout
+        drawn = [line for line in result.stdout.splitlines() if line[:1] in "│┃┏├└╭╰─"]
+        assert all(len(line) <= width for line in drawn), words
+
+
 @pytest.mark.parametrize("command", ["train", "eval", "compare"])
 def test_what_is_no_run_is_one_line(command: str, tmp_path: Path) -> None:
     assert "nanonas search" in error(command, tmp_path / "missing")

@@ -179,12 +179,20 @@ def test_an_int8_file_that_loses_too_much_is_not_written_unless_forced(
 ) -> None:
     shutil.rmtree(run / "exports")
     exporter: Any = EXPORTERS["torchscript"]
+    calibrated: list[torch.Tensor] = []
+
+    def ruin(self: Any, network: nn.Module, images: torch.Tensor, path: Path, metadata: dict[str, str]) -> None:
+        calibrated.append(images)
+        self.write(Off(network, 10), images[:2], path, metadata)
+
     monkeypatch.setattr(type(exporter), "quantizes", True)
-    monkeypatch.setattr(  # as a quantization that ruins the network would
-        type(exporter), "write_int8", lambda self, net, x, path, data: self.write(Off(net, 10), x[:2], path, data)
-    )
+    monkeypatch.setattr(type(exporter), "write_int8", ruin)
     with pytest.raises(ExportError, match="more than a point is lost"):
         export(run, ["torchscript"], int8=True)
+    classifier = load_model(run)
+    train_images = load_dataset(classifier.card.data).train_images
+    known = {image.numpy().tobytes() for image in classifier.preprocess(np.array(train_images))}
+    assert len(calibrated[0]) == 256 and all(image.numpy().tobytes() in known for image in calibrated[0])
     assert [path.name for path in (run / "exports").glob("*.ts")] == ["model.ts"]
     files = export(run, ["torchscript"], int8=True, force=True)["files"]
     assert [entry["format"] for entry in files] == ["torchscript", "torchscript-int8"]

@@ -275,6 +275,10 @@ def test_a_drawing_has_every_node_once_and_none_on_another(name: str) -> None:
         root = ElementTree.fromstring(plot.svg)
         boxes = [box.attrib for box in root.iter("rect") if box.get("class") == "box"]
         assert len(boxes) == len(nodes) == len(plot.rows)
+        told = [title.text or "" for title in root.iter("title")]
+        for node in nodes:
+            shape = "×".join(map(str, node.shape))
+            assert any(f"{shape}, {node.params:,} parameters, {node.macs:,} MACs" in text for text in told), node
         width, height = float(root.get("width", 0)), float(root.get("height", 0))
         places = [tuple(float(box[key]) for key in ("x", "y", "width", "height")) for box in boxes]
         assert all(x >= 0 and x + w <= width and y >= 0 and y + h <= height for x, y, w, h in places)
