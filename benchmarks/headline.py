@@ -13,7 +13,7 @@ import random
 from pathlib import Path
 
 from common import Record
-from whole_runs import data_of, difference, measure, options, table
+from whole_runs import data_of, difference, measure, options, settings, table
 
 from nanonas import load_spec
 from nanonas.evaluators import EVALUATORS
@@ -45,13 +45,14 @@ def main() -> None:
     data = data_of(arguments)
     for seed in arguments.seed if arguments.arm and not arguments.table else []:
         arm, sets = arguments.arm, list(arguments.sets)
-        if RECORD.has(arm=arm, seed=seed, changes=arguments.sets):
+        changes = settings(arguments.sets)
+        if RECORD.has(arm=arm, seed=seed, changes=changes):
             continue
         sets += ["strategy.name=random"] if arm == "random" else ["space.name=nano"] if arm == "resnet" else []
         sets += ["constraints={}"] if arm == "resnet" else []
         genotype = RESNET if arm == "resnet" else sampled(seed, [*data, *sets]) if arm == "sample" else None
         row = measure(PRESET, genotype, seed, [*data, *sets], arguments.out / f"{arm}-seed{seed}-{len(RECORD.rows())}")
-        RECORD.append({"arm": arm, "changes": arguments.sets} | row)
+        RECORD.append({"arm": arm, "changes": changes} | row)
     table(RECORD.rows(), lambda row: " ".join([row["arm"], *row["changes"]]))
     difference([row for row in RECORD.rows() if not row["changes"]], ("search", "random"), "test_accuracy")
 
