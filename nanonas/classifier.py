@@ -95,7 +95,7 @@ class Classifier(nn.Module):
     def _pixels(self, image: Any) -> np.ndarray:
         from PIL import Image
 
-        from .image_folder import decode, pixels_of
+        from .image_file import decode, pixels_of
 
         channels, height, width = self.card.input_size
         if isinstance(image, str | Path):

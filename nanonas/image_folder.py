@@ -1,31 +1,23 @@
-"""A user's own images: which files make up the classes, what they have in common, and their pixels."""
+"""A user's own images: which files make up the classes, and what they have in common."""
 
 import hashlib
 import os
 import re
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from .dataset_cache import Labels, Pixels
 from .errors import DataError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .image_file import decode, header_of, strict_about_bombs
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 # a fixed list, since Pillow would hand a PostScript file named .jpg to Ghostscript
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-GRAY_16_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
-GRAY = frozenset({"1", "L", "LA", "La"}) | GRAY_16_BIT
-TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 LAYOUT = "expected ROOT/train/<class>/* and ROOT/test/<class>/*, or one folder ROOT/<class>/*"
 TRAIN_NAMES = frozenset({"train", "training"})  # in any case
 TEST_NAMES = frozenset({"test", "testing"})
@@ -50,13 +42,15 @@ class FolderImages:
         """(len(indices), H, W, C). Raises DataError, with the path, at an image that cannot be decoded."""
         paths = [self.paths[index] for index in indices]
         images = np.empty((len(paths), *self.shape), dtype=np.uint8)
-        with _strict_about_bombs(), ThreadPoolExecutor(self.threads) as pool, _bad_files() as bad:
+        errors = []
+        with strict_about_bombs(), ThreadPoolExecutor(self.threads) as pool:
             decoded = pool.map(self._decode, paths) if self.threads > 1 else map(self._decode, paths)
             for image, found in zip(images, decoded, strict=True):
                 if isinstance(found, DataError):
-                    bad.errors.append(found)
+                    errors.append(found)
                 else:
                     image[:] = found
+        _refuse(errors)
         return images
 
     def _decode(self, path: str) -> Pixels | DataError:
@@ -68,23 +62,6 @@ class FolderImages:
             sizes = [f"{width}×{height}" for height, width, _ in (pixels.shape, self.shape)]
             return DataError(f"{path} is {sizes[0]}, not {sizes[1]}; set data.image_size")
         return pixels
-
-
-def decode(path: str, shape: tuple[int, int, int], resize: bool = True) -> Pixels:
-    """An image file as pixels; raises DataError, with the path, when it cannot be decoded."""
-    with _strict_about_bombs(), _opened(path) as image:
-        return pixels_of(image, shape, resize)
-
-
-def pixels_of(image: "Image.Image", shape: tuple[int, int, int], resize: bool = True) -> Pixels:
-    """An image of any mode and size as (H, W, C) uint8, upright; resized to `shape` unless told otherwise."""
-    height, width, channels = shape
-    if resize:
-        image.draft(None, (2 * width, 2 * height))  # a JPEG is decoded at half, a quarter … of its size
-    image = _flat(_upright(image), "L" if channels == 1 else "RGB")
-    if resize and image.size != (width, height):
-        image = image.resize((width, height), 2)  # bilinear, which Pillow antialiases
-    return np.asarray(image).reshape(image.height, image.width, channels)
 
 
 @dataclass(frozen=True)
@@ -114,14 +91,18 @@ class Listing:
         """
         paths = self.train.paths + (self.test.paths if self.test else ())
         sizes: Counter[tuple[int, int]] = Counter()
-        gray = True
-        with _strict_about_bombs(), _bad_files() as bad:
+        gray, errors = True, []
+        with strict_about_bombs():
             for done, path in enumerate(paths):
                 progress(done, len(paths))
-                with bad.counted(), _opened(path) as image:
-                    gray = gray and image.mode in GRAY
-                    swapped = _is_marked(image) and image.getexif().get(0x0112, 1) >= 5
-                    sizes[image.size[::-1] if swapped else image.size] += 1
+                try:
+                    header = header_of(path)
+                except DataError as error:
+                    errors.append(error)
+                else:
+                    gray = gray and header.gray
+                    sizes[header.width, header.height] += 1
+        _refuse(errors)
         if image_size is None and len(sizes) > 1:
             (w, h), (wide, high) = min(sizes, key=lambda s: s[0] * s[1]), max(sizes, key=lambda s: s[0] * s[1])
             raise DataError(
@@ -261,88 +242,11 @@ def _raise(error: OSError) -> NoReturn:
     raise error
 
 
-@contextmanager
-def _strict_about_bombs() -> Iterator[None]:
-    """Pillow's warning about a huge image is an error here; what else it warns about does not change the pixels."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-@contextmanager
-def _opened(path: str) -> Iterator["Image.Image"]:
-    """The image, and DataError with its path for whatever goes wrong with it."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        # not by name: Pillow would map a TIFF into memory, and swaps the sides of one that is to be rotated
-        with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:  # noqa: PTH123
-            yield image
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not a readable image; replace or remove it") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels; shrink or remove it") from error
-    except Exception as error:  # a damaged file makes Pillow raise nearly anything: SyntaxError, struct.error, …
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} is not a readable image ({reason}); replace or remove it") from error
-
-
-class _Bad:
-    """Files that cannot be read, counted up to the end of a look at all of them."""
-
-    def __init__(self) -> None:
-        self.errors: list[DataError] = []
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        try:
-            yield
-        except DataError as error:
-            self.errors.append(error)
-
-
-@contextmanager
-def _bad_files() -> Iterator[_Bad]:
-    """Raises one DataError for all of them in the end."""
-    bad = _Bad()
-    yield bad
-    if len(bad.errors) > 1:
-        told = "; ".join(str(error).partition(";")[0] for error in bad.errors[:BAD_FILES_TOLD])
-        more = f"; and {len(bad.errors) - BAD_FILES_TOLD:,} more" if len(bad.errors) > BAD_FILES_TOLD else ""
-        raise DataError(f"{len(bad.errors):,} files cannot be used: {told}{more}; replace or remove them")
-    if bad.errors:
-        raise bad.errors[0]
-
-
-def _is_marked(image: "Image.Image") -> bool:
-    """Whether the header may hold an orientation; asking Pillow straight away would decode every PNG."""
-    return not image.info.keys().isdisjoint({"exif", "xmp", "XML:com.adobe.xmp"})
-
-
-def _upright(image: "Image.Image") -> "Image.Image":
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image) if _is_marked(image) else image
-
-
-def _flat(image: "Image.Image", mode: str) -> "Image.Image":
-    """`image` in `mode`, L or RGB: 16 bits scaled to 8, and what is transparent laid over white."""
-    from PIL import Image
-
-    if image.mode in GRAY_16_BIT:
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit pixels have no common range; convert them to 8 or 16 bits")
-        image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no common range; convert them to 8 bits")
-    elif image.mode in TRANSPARENT or "transparency" in image.info:
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image.convert("RGBA"))
-        image = white
-    return image if image.mode == mode else image.convert(mode)
+def _refuse(errors: Sequence[DataError]) -> None:
+    """Raises one DataError for all of them, if there are any."""
+    if len(errors) > 1:
+        told = "; ".join(str(error).partition(";")[0] for error in errors[:BAD_FILES_TOLD])
+        more = f"; and {len(errors) - BAD_FILES_TOLD:,} more" if len(errors) > BAD_FILES_TOLD else ""
+        raise DataError(f"{len(errors):,} files cannot be used: {told}{more}; replace or remove them")
+    if errors:
+        raise errors[0]

@@ -19,6 +19,7 @@ LAYERS = [
         "graph",
         "program",
         "dataset_cache",
+        "image_file",
         "image_folder",
         "torchvision_sets",
         "statistics",
