@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +25,7 @@ from .trial import Trial
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
 BEST_SHOWN = 5
 FRONT_SHOWN = 10  # while it grows; at the end all of it
+WIDEST = 10_000  # columns
 
 
 def quoted(value: object) -> str:
@@ -97,6 +98,14 @@ def trials_table(objectives: Iterable[str], rows: Iterable[tuple[int, Mapping[st
     for trial, metrics, genotype in rows:
         table.add_row(str(trial), *(metric(name, metrics.get(name, 0)) for name in columns), Text(genotype))
     return table
+
+
+def in_full(table: Table) -> Text:
+    """A table as lines to copy from: nothing is cut off, however wide it gets."""
+    console = Console(width=WIDEST, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return Text("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 class SearchView(View):
@@ -229,9 +238,8 @@ def search_table(document: dict[str, Any]) -> RenderableType:
         ]
         title = f"front: {len(members)} trials, none of which beats another in everything"
         other = quoted(members[-1][2])
-        chosen = ["", trials_table([*spec.objectives, *reports[0]], members, title), "", *chosen]
+        chosen = ["", in_full(trials_table([*spec.objectives, *reports[0]], members, title)), "", *chosen]
         chosen.append(Text(f"or another of the front: nanonas train {quoted(run)} --genotype {other}"))
-        chosen.append(Text(f"genotypes in full: {run}/search.json"))
     return Group(
         facts(rows), "", Text(space.describe(space.parse(best["genotype"]))), "", Text(best["genotype"]), *chosen
     )
