@@ -1,15 +1,17 @@
-"""Does NSGA-II find a better front than as many random trials? The preset cifar10-pareto, accuracy against parameters.
+"""Is a front worth its search? The preset cifar10-pareto, accuracy against parameters, and as many other trials.
 
-    python benchmarks/pareto.py --seed 0 1 2 --root cifar10-jpeg
+    python benchmarks/pareto.py --seed 0 1 2 --root cifar10-jpeg [--arm predictor random nsga2]
     python benchmarks/pareto.py --table
 
-For each seed first the preset as it is, for its minutes; then random search with the same evaluator, workers and number
-of trials. The hypervolume of a front is the share of the box between nothing (accuracy of guessing, the most
-parameters that are allowed) and perfection (all right, no parameters) that it dominates; scores are the validation
-accuracies of the cheap trainings, which is what either arm had to go by. Appends to benchmarks/results/pareto.json, a
-row an arm, seed and device; skips what is there.
+For each seed first the preset as it is, for its minutes; then random search, and NSGA-II, with the same evaluator,
+workers and number of trials. The hypervolume of a front is the share of the box between nothing (accuracy of guessing,
+the most parameters that are allowed) and perfection (all right, no parameters) that it dominates; scores are the
+validation accuracies of the cheap trainings, which is what each arm had to go by. The table holds arms of a seed
+against one another after the number of trials that all of them have. Appends to benchmarks/results/pareto.json, a row
+an arm, seed and device; skips what is there.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +20,33 @@ from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.environment import cores, environment
 from nanonas.pareto import hypervolume
+from nanonas.run_record import read_record
 from nanonas.spec import load_spec
 
 RECORD = Record("pareto")
 PRESET = "cifar10-pareto"
-ARMS = ("nsga2", "random")
+ARMS = {
+    "predictor": [],
+    "random": ["strategy={name: random}"],
+    "nsga2": ["strategy={name: nsga2, population_size: 20, crossover_probability: 0.9}"],
+}
 
 
-def share(front: list[dict[str, Any]], most: float, classes: int) -> float:
-    """Hypervolume of a front as a fraction of the box."""
+def share(points: Sequence[Sequence[float]], most: float, classes: int) -> float:
+    """Hypervolume of (accuracy, params) points as a fraction of the box."""
     guess = 1 / classes
-    points = [
-        ((entry["metrics"]["val_accuracy"] - guess) / (1 - guess), 1 - entry["metrics"]["params"] / most)
-        for entry in front
-    ]
-    return hypervolume(points, (0.0, 0.0))
+    return hypervolume([((accuracy - guess) / (1 - guess), 1 - size / most) for accuracy, size in points], (0.0, 0.0))
+
+
+def points(run: Path) -> list[tuple[float, float] | None]:
+    """Accuracy and params of each trial; None of one that failed."""
+    trials = [line.metrics for line in read_record(run).lines]
+    return [(metrics["val_accuracy"], metrics["params"]) if metrics else None for metrics in trials]
 
 
 def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path) -> dict[str, Any]:
-    sets = [*sets, f"seed={seed}"]
-    if arm == "random":
-        sets += ["strategy={name: random}", f"budget={{trials: {trials}}}"]
+    sets = [*sets, f"seed={seed}", *ARMS[arm], *([f"budget={{trials: {trials}}}"] if trials else [])]
     found, seconds = search(PRESET, sets, out)
-    front = [{"genotype": entry["genotype"], "metrics": entry["metrics"]} for entry in found["front"]]
-    most = load_spec(PRESET, sets).constraints["params"]
     return {
         "arm": arm,
         "seed": seed,
@@ -49,30 +54,45 @@ def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path
         "trials": found["trials"],
         "failed": found["failed"],
         "seconds": seconds,
-        "hypervolume": share(front, most, found["task"]["classes"]),
-        "front": front,
+        "most": load_spec(PRESET, sets).constraints["params"],
+        "classes": found["task"]["classes"],
+        "points": points(out),
+        "front": [{"genotype": entry["genotype"], "metrics": entry["metrics"]} for entry in found["front"]],
         "environment": environment(threads=cores()),
     }
+
+
+def after(row: dict[str, Any], trials: int) -> float:
+    return share([point for point in row["points"][:trials] if point], row["most"], row["classes"])
 
 
 def table() -> None:
     for device in dict.fromkeys(map(device_of, RECORD.rows())):
         print(device)
-        for row in (of_device := RECORD.of_device(device)):
-            found = f"{row['hypervolume']:.4f}, front of {len(row['front'])}, {row['trials']} trials"
-            print(f"  {row['arm']:<8} seed {row['seed']}: {found}")
-        difference(of_device, ARMS, "hypervolume")
+        rows = RECORD.of_device(device)
+        for seed in dict.fromkeys(row["seed"] for row in rows):
+            alike = [row for row in rows if row["seed"] == seed]
+            trials = min(row["trials"] for row in alike)
+            for row in alike:
+                row["hypervolume"] = after(row, trials) if "points" in row else row["hypervolume"]
+            told = ", ".join(f"{row['arm']} {row['hypervolume']:.4f}" for row in alike)
+            print(f"  seed {seed}, after {trials} trials: {told}")
+        for arm in ("predictor", "nsga2"):
+            difference(rows, (arm, "random"), "hypervolume")
 
 
 def main() -> None:
-    arguments = options(__doc__, Path("runs/pareto")).parse_args()
+    parser = options(__doc__, Path("runs/pareto"))
+    parser.add_argument("--arm", nargs="+", choices=list(ARMS), default=["predictor", "random"])
+    arguments = parser.parse_args()
     data = data_of(arguments)
     for seed in [] if arguments.table else arguments.seed:
-        for arm in ARMS:
+        for arm in arguments.arm:
             there = {row["arm"]: row["trials"] for row in RECORD.of_device(here()) if row["seed"] == seed}
             if arm not in there:
+                trials = None if arm == "predictor" else there.get("predictor")
                 sets = [*data, *arguments.sets]
-                RECORD.append(searched(arm, seed, sets, there.get("nsga2"), arguments.out / f"{arm}-{seed}"))
+                RECORD.append(searched(arm, seed, sets, trials, arguments.out / f"{arm}-{seed}"))
     table()
 
 

@@ -358,9 +358,10 @@ def test_expected_improvement_is_that_of_a_gaussian_process() -> None:
         gap = np.abs(a[:, None] - b[None])
         return np.exp(-gap), gap, gap**2
 
-    gain = expected_improvement(
-        alike(place, place), alike(place, new), quantiles([0.1, 0.5, 0.9, 0.2]), np.random.default_rng(0)
-    )
+    scores = quantiles([0.1, 0.5, 0.9, 0.2])
+    best, once = scores.max(keepdims=True), np.ones((1, 3))
+    similar = alike(place, place), alike(place, new)
+    gain = expected_improvement(*similar, scores, np.random.default_rng(0), best, once)
     assert gain[0] > gain[1]
     assert (gain > 0).all()
 
@@ -387,8 +388,13 @@ def test_the_average_is_over_processes_weighted_by_their_likelihood() -> None:
         likelihoods.append(-0.5 * (12 * np.log(scale) - np.linalg.slogdet(inverse)[1]))
     weights = np.exp(np.array(likelihoods) - max(likelihoods))
     expected = np.array(gains).T @ weights / weights.sum()
-    gain = expected_improvement(alike(x, x), alike(x, new), scores, np.random.default_rng(0))
+    similar = alike(x, x), alike(x, new)
+    best, once = scores.max(keepdims=True), np.ones((1, 5))
+    gain = expected_improvement(*similar, scores, np.random.default_rng(0), best, once)
     assert gain == pytest.approx(expected, rel=0.02, abs=1e-6)  # draws of negligible weight are left out
+    two = np.array([scores.min(), scores.max()])
+    both = expected_improvement(*similar, scores, np.random.default_rng(0), two, np.array([[0.0] * 5, [2.0] * 5]))
+    assert both == pytest.approx(2 * gain)
 
 
 def test_equal_scores_teach_the_predictor_nothing() -> None:

@@ -3,7 +3,7 @@
 import math
 import random
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..genotype import Genotype
-from ..problem import Problem
+from ..pareto import front
+from ..pareto import scores as scores_of
+from ..problem import Problem, measures
 from ..ranking import ranks_of
 from ..space import SearchSpace
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
-PARENTS = 5  # of candidates: the best so far
+PARENTS = 5  # of candidates: the best so far; with several objectives the front
+BUDGETS = 128  # of costs, in which a candidate is held against what is known
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
 MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
 NEGLIGIBLE = 1e-4  # a draw whose share in the average is smaller is left out
@@ -40,7 +43,12 @@ class Predictor(Strategy):
     option is chosen. Differs from the papers: scores enter as normal quantiles of their ranks, so that failures and
     lucky scores cannot distort them; and the expected improvement is averaged over draws of the hyperparameters from a
     broad prior, weighted by their likelihood (Snoek et al. 2012, arXiv:1206.2944, section 3.2), instead of trusting one
-    fit to a few points. Nothing is known of any operation beforehand. With several objectives the first decides.
+    fit to a few points. Nothing is known of any operation beforehand.
+
+    With several objectives the first that needs an evaluation is predicted, and the measures among the others are
+    costs, known beforehand: a candidate's gain is what it is expected to add to the best score within a budget, for
+    budgets drawn from the range of all costs. So it is the expected gain in hypervolume (Emmerich et al. 2006,
+    doi:10.1109/TEVC.2005.859463) where only one objective is uncertain.
     """
 
     class Config(StrategyConfig):
@@ -56,11 +64,17 @@ class Predictor(Strategy):
         super().__init__(config, problem)
         self.told: list[Trial] = []
         self._best: list[Trial] = []  # all that did not fail, the best first
+        self._front: list[Trial] = []  # with several objectives
+        known = measures(type(problem.space))
+        names = list(problem.objectives)
+        self._costs = [name for name in names if name in known] if len(names) > 1 else []
+        self._target = next((i for i, name in enumerate(names) if name not in self._costs), 0)
+        self._cost = lru_cache(maxsize=8192)(self._measured)
         self._encoder = _Encoder(problem.space)
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         known = self._remembered()
-        scores = [self.scores(told)[0] if told.ok else -math.inf for told in known]
+        scores = [self.scores(told)[self._target] if told.ok else -math.inf for told in known]
         if trial >= self.config.initial and len(set(scores)) > 1:  # equal scores teach nothing
             candidates = [proposal for proposal in self._candidates(rng) if accepts(proposal)]
             if candidates:
@@ -72,34 +86,64 @@ class Predictor(Strategy):
         self.told.append(trial)
         if trial.ok:
             insort(self._best, trial, key=self.order)
+            if self._costs:
+                self._front = front([*self._front, trial], self.problem.objectives)
 
     def _remembered(self) -> list[Trial]:
-        best = {trial.trial: trial for trial in self._best[: MEMORY // 2]}
+        best = {trial.trial: trial for trial in [*self._front, *self._best][: MEMORY // 2]}
         latest = islice((trial for trial in reversed(self.told) if trial.trial not in best), MEMORY // 2)
         return [*best.values(), *latest]
 
     def _candidates(self, rng: random.Random) -> list[Proposal]:
-        """Neighbours of the best, more distant mutants of them, and strangers; each architecture once."""
-        parents, count = self._best[:PARENTS], self.config.candidates
+        """Neighbours of the best or of the front, more distant relatives, and strangers; each architecture once."""
+        parents, count = self._front or self._best[:PARENTS], self.config.candidates
         near = [Proposal(g, parent=parent.trial) for parent in parents for g in self.space.neighbours(parent.genotype)]
         found = {proposal.genotype: proposal for proposal in rng.sample(near, min(count, len(near)))}
-        for parent in parents:
-            for _ in range(count // PARENTS):
-                genotype = parent.genotype
-                for _ in range(rng.choice((2, 3))):
-                    genotype = self.space.mutate(genotype, rng)
-                found.setdefault(genotype, Proposal(genotype, parent=parent.trial))
+        for proposal in self._relatives(parents, rng):
+            found.setdefault(proposal.genotype, proposal)
         for _ in range(count):
             genotype = self.space.sample(rng)  # who is chosen among strangers is no random sample any more
             found.setdefault(genotype, Proposal(genotype, parent=parents[0].trial))
         return list(found.values())
+
+    def _relatives(self, parents: Sequence[Trial], rng: random.Random) -> Iterator[Proposal]:
+        """Mutants of the best; of a front, whose members are good in different ways, children too."""
+        if self._front:
+            for _ in range(self.config.candidates):
+                yield self.offspring(lambda: rng.choice(parents), 0.5, rng, rng.choice((1, 2, 3)))
+            return
+        for parent in parents:
+            for _ in range(self.config.candidates // PARENTS):
+                genotype = parent.genotype
+                for _ in range(rng.choice((2, 3))):
+                    genotype = self.space.mutate(genotype, rng)
+                yield Proposal(genotype, parent=parent.trial)
 
     def _gain(
         self, known: list[Genotype], scores: list[float], candidates: list[Genotype], rng: random.Random
     ) -> Array:
         """(candidates,) of expected improvement over the best known, in normal quantiles."""
         alike = self._encoder.compare(known, known), self._encoder.compare(known, candidates)
-        return expected_improvement(*alike, quantiles(scores), np.random.default_rng(rng.getrandbits(64)))
+        draw = np.random.default_rng(rng.getrandbits(64))
+        levels = quantiles(scores)
+        if not self._costs:
+            return expected_improvement(*alike, levels, draw, levels.max(keepdims=True), np.ones((1, len(candidates))))
+        spent, asked = (np.array([self._cost(g) for g in genotypes]) for genotypes in (known, candidates))
+        low, high = np.minimum(spent.min(0), asked.min(0)), spent.max(0)
+        budgets = low + (high - low) * draw.random((BUDGETS, len(self._costs)))
+        within, fits = ((budgets[:, None] >= costs[None]).all(2) for costs in (spent, asked))
+        best = np.where(within, levels[None], levels.min()).max(1)
+        rivals, place = np.unique(best, return_inverse=True)
+        counts = np.zeros((len(rivals), len(candidates)))
+        np.add.at(counts, place, fits)
+        return expected_improvement(*alike, levels, draw, rivals, counts)
+
+    def _measured(self, genotype: Genotype) -> tuple[float, ...]:
+        """The costs, smaller is better, whatever an evaluation said of them."""
+        found = self.problem.measure(genotype, self._costs)
+        return tuple(
+            -score for score in scores_of(found, {name: self.problem.objectives[name] for name in self._costs})
+        )
 
 
 @dataclass(frozen=True)
@@ -161,13 +205,16 @@ def quantiles(scores: Sequence[float]) -> Array:
     return centred
 
 
-def expected_improvement(known: Alike, new: Alike, scores: Array, draw: np.random.Generator) -> Array:
-    """Of each new point over the best score, averaged over Gaussian processes weighted by their likelihood.
+def expected_improvement(
+    known: Alike, new: Alike, scores: Array, draw: np.random.Generator, rivals: Array, counts: Array
+) -> Array:
+    """Of each new point over scores that it is held against, averaged over Gaussian processes weighted by likelihood.
 
     Args:
         known: similarities of the points that have scores (n, n); new: between those and the new points (n, m).
+        rivals: the scores to improve on (r,); counts: how much each of them counts for each new point (r, m).
     """
-    n, best = len(scores), scores.max()
+    n = len(scores)
     draws = [_Draw.of(draw) for _ in range(MODELS)]
     fitted = [one.fit(known, scores) for one in draws]
     weights = np.exp([likelihood - max(f[0] for f in fitted) for likelihood, *_ in fitted])
@@ -178,8 +225,9 @@ def expected_improvement(known: Alike, new: Alike, scores: Array, draw: np.rando
             cross = np.linalg.inv(factor) @ one.kernel(new)
             scale = whitened @ whitened / n
             deviation = np.sqrt(scale * np.maximum(1 - (cross**2).sum(0), 1e-9))
-            z = (whitened @ cross - best) / deviation
-            total += weight * deviation * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi))
+            z = (whitened @ cross - rivals[:, None]) / deviation
+            gain = deviation * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi))
+            total += weight * (counts * gain).sum(0)
     return total
 
 
