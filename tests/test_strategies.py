@@ -12,14 +12,15 @@ from scipy.stats import norm
 
 from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
+from nanonas.genotype import Genotype
 from nanonas.pareto import Objectives, hypervolume, scores
 from nanonas.problem import Problem
 from nanonas.results import read_trials
 from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec, override_spec
-from nanonas.strategies import STRATEGIES, Strategy
-from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
+from nanonas.strategies import STRATEGIES, Strategy, predictor
+from nanonas.strategies.predictor import BUDGETS, MODELS, _Draw, expected_improvement, quantiles
 from nanonas.trial import Proposal, Trial
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -282,14 +283,15 @@ def test_nsga2_keeps_the_front_and_its_ends() -> None:
     assert {0, 1} < kept <= {0, 1, 2, 3}
 
 
-def test_nsga2_covers_more_of_the_front_than_random(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("strategy", "trials"), [("nsga2", 200), ("predictor", 40)])
+def test_several_objectives_get_a_better_front_than_at_random(strategy: str, trials: int, tmp_path: Path) -> None:
     objectives = {"val_accuracy": "maximize", "params": "minimize"}
     volume = {}
-    for name in ("random", "nsga2"):
-        spec = make_spec(name, objectives=objectives, budget={"trials": 200})
-        trials = list(search(spec, tmp_path / name))
-        volume[name] = hypervolume([scores(t.metrics, spec.objectives) for t in trials], (0, -2_000_000))
-    assert volume["nsga2"] > volume["random"]
+    for name in ("random", strategy):
+        spec = make_spec(name, objectives=objectives, budget={"trials": trials})
+        found = list(search(spec, tmp_path / name))
+        volume[name] = hypervolume([scores(t.metrics, spec.objectives) for t in found], (0, -2_000_000))
+    assert volume[strategy] > volume["random"]
 
 
 # ---- successive halving
@@ -395,6 +397,31 @@ def test_the_average_is_over_processes_weighted_by_their_likelihood() -> None:
     two = np.array([scores.min(), scores.max()])
     both = expected_improvement(*similar, scores, np.random.default_rng(0), two, np.array([[0.0] * 5, [2.0] * 5]))
     assert both == pytest.approx(2 * gain)
+
+
+@pytest.mark.parametrize("first", ["val_accuracy", "params"])
+def test_a_candidate_is_held_against_what_costs_no_more(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = {"val_accuracy": "params", "params": "val_accuracy"}[first]
+    wanted: Objectives = {"val_accuracy": "maximize", "params": "minimize"}
+    strategy = make("predictor", {name: wanted[name] for name in (first, last)})
+
+    def params(genotype: Genotype) -> float:
+        return strategy.space.measure(genotype, Task(3, 32, 32, 10))["params"]
+
+    rng = random.Random(0)
+    small, *known, large = sorted((strategy.space.sample(rng) for _ in range(12)), key=params)
+    scores = [0.5 + number / 100 for number in range(len(known))]
+    for number, genotype in enumerate(known):
+        metrics = {"val_accuracy": scores[number], "params": params(genotype)}
+        strategy.tell(Trial(number, genotype, {}, None, "ok", metrics, None, 0, 0.0))
+    assert {trial.genotype for trial in strategy._front} == set(known)
+    asked: list[Any] = []
+    monkeypatch.setattr(predictor, "expected_improvement", lambda *given: asked.append(given[-2:]) or given[-1].sum(0))
+    gain = strategy._gain(known, scores, [small, known[4], large], rng)
+    ((rivals, counts),) = asked
+    assert gain[0] == BUDGETS > gain[1] > gain[2] == 0
+    assert list(rivals) == sorted(set(rivals)) and set(rivals) <= set(quantiles(scores))
+    assert not counts[rivals < quantiles(scores)[4], 1].any()
 
 
 def test_equal_scores_teach_the_predictor_nothing() -> None:

@@ -129,7 +129,7 @@ class Predictor(Strategy):
         if not self._costs:
             return expected_improvement(*alike, levels, draw, levels.max(keepdims=True), np.ones((1, len(candidates))))
         spent, asked = (np.array([self._cost(g) for g in genotypes]) for genotypes in (known, candidates))
-        low, high = np.minimum(spent.min(0), asked.min(0)), spent.max(0)
+        low, high = (bound(np.concatenate([spent, asked]), axis=0) for bound in (np.min, np.max))
         budgets = low + (high - low) * draw.random((BUDGETS, len(self._costs)))
         within, fits = ((budgets[:, None] >= costs[None]).all(2) for costs in (spent, asked))
         best = np.where(within, levels[None], levels.min()).max(1)
