@@ -58,7 +58,10 @@ PEERS: dict[str, Callable[..., None]] = {
 OBJECTIVES = "objectives={val_accuracy: maximize, params: minimize}"
 FRONTS_OURS = {
     f"nsga2, population {size}": [f"strategy={{name: nsga2, population_size: {size}}}", OBJECTIVES] for size in (20, 50)
-} | {"random, two objectives": ["strategy={name: random}", OBJECTIVES]}
+} | {
+    "random, two objectives": ["strategy={name: random}", OBJECTIVES],
+    "predictor, two objectives": ["strategy={name: predictor}", OBJECTIVES],
+}
 FRONTS_PEERS: dict[str, Callable[..., None]] = {
     f"pymoo NSGA-II, population {size}": partial(peers.pymoo, population_size=size) for size in (20, 50, 100)
 }
