@@ -125,7 +125,7 @@ def main() -> None:
             f"{row['space']}: {row['genotypes']} genotypes (seed {row['seed']}), {len(row['failures'])} failures, "
             f"largest difference {row['largest_difference']}, options not drawn: {row['options_not_drawn'] or 'none'}"
         )
-    sys.exit(any(row["failures"] or row["options_not_drawn"] for row in rows))
+    sys.exit(any(row["failures"] for row in rows))
 
 
 if __name__ == "__main__":
