@@ -13,6 +13,7 @@ from .errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
+# a fixed list, since Pillow would hand a PostScript file named .jpg to Ghostscript
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 GRAY_16_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 GRAY = frozenset({"1", "L", "LA", "La"}) | GRAY_16_BIT
@@ -45,7 +46,7 @@ class Header(NamedTuple):
 
 
 def header_of(path: str) -> Header:
-    """Raises DataError, with the path, when it cannot be read."""
+    """Of a file that is not decoded; raises DataError, with the path, when it cannot be read."""
     with _opened(path) as image:
         swapped = _is_marked(image) and image.getexif().get(0x0112, 1) >= 5
         height, width = image.size if swapped else image.size[::-1]

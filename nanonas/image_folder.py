@@ -17,7 +17,6 @@ from .errors import DataError
 from .image_file import decode, header_of, strict_about_bombs
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-# a fixed list, since Pillow would hand a PostScript file named .jpg to Ghostscript
 LAYOUT = "expected ROOT/train/<class>/* and ROOT/test/<class>/*, or one folder ROOT/<class>/*"
 TRAIN_NAMES = frozenset({"train", "training"})  # in any case
 TEST_NAMES = frozenset({"test", "testing"})

@@ -102,7 +102,7 @@ def trials_table(objectives: Iterable[str], rows: Iterable[tuple[int, Mapping[st
 
 def in_full(table: Table) -> Text:
     """A table as lines to copy from: nothing is cut off, however wide it gets."""
-    console = Console(width=WIDEST, color_system=None)
+    console = Console(width=WIDEST, height=1, color_system=None)  # without a height rich trusts a dumb terminal's 80
     with console.capture() as capture:
         console.print(table)
     return Text("\n".join(line.rstrip() for line in capture.get().splitlines()))

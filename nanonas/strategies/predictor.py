@@ -48,7 +48,8 @@ class Predictor(Strategy):
     With several objectives the first that needs an evaluation is predicted, and the measures among the others are
     costs, known beforehand: a candidate's gain is what it is expected to add to the best score within a budget, for
     budgets drawn from the range of all costs. So it is the expected gain in hypervolume (Emmerich et al. 2006,
-    doi:10.1109/TEVC.2005.859463) where only one objective is uncertain.
+    doi:10.1109/TEVC.2005.859463) where only one objective is uncertain, and counts in quantiles of its ranks. Without a
+    measure among the objectives the first decides.
     """
 
     class Config(StrategyConfig):
@@ -122,7 +123,7 @@ class Predictor(Strategy):
     def _gain(
         self, known: list[Genotype], scores: list[float], candidates: list[Genotype], rng: random.Random
     ) -> Array:
-        """(candidates,) of expected improvement over the best known, in normal quantiles."""
+        """(candidates,) of expected improvement over the best known, within each budget, in normal quantiles."""
         alike = self._encoder.compare(known, known), self._encoder.compare(known, candidates)
         draw = np.random.default_rng(rng.getrandbits(64))
         levels = quantiles(scores)
@@ -226,8 +227,8 @@ def expected_improvement(
             scale = whitened @ whitened / n
             deviation = np.sqrt(scale * np.maximum(1 - (cross**2).sum(0), 1e-9))
             z = (whitened @ cross - rivals[:, None]) / deviation
-            gain = deviation * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi))
-            total += weight * (counts * gain).sum(0)
+            gain = weight * deviation * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi))
+            total += (counts * gain).sum(0)
     return total
 
 
