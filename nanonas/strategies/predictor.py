@@ -23,7 +23,7 @@ from ..space import SearchSpace
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
-PARENTS = 5  # of candidates: the best so far; with several objectives the front
+PARENTS = 5  # of candidates: the best so far; where there are costs, the front
 BUDGETS = 128  # of costs, in which a candidate is held against what is known
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
 MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
@@ -65,11 +65,10 @@ class Predictor(Strategy):
         super().__init__(config, problem)
         self.told: list[Trial] = []
         self._best: list[Trial] = []  # all that did not fail, the best first
-        self._front: list[Trial] = []  # with several objectives
-        known = measures(type(problem.space))
-        names = list(problem.objectives)
-        self._costs = [name for name in names if name in known] if len(names) > 1 else []
-        self._target = next((i for i, name in enumerate(names) if name not in self._costs), 0)
+        self._front: list[Trial] = []  # where there are costs
+        wanted, known = problem.objectives, measures(type(problem.space))
+        self._costs = {name: wanted[name] for name in wanted if name in known} if len(wanted) > 1 else {}
+        self._target = next((i for i, name in enumerate(wanted) if name not in self._costs), 0)
         self._cost = lru_cache(maxsize=8192)(self._measured)
         self._encoder = _Encoder(problem.space)
 
@@ -141,10 +140,7 @@ class Predictor(Strategy):
 
     def _measured(self, genotype: Genotype) -> tuple[float, ...]:
         """The costs, smaller is better, whatever an evaluation said of them."""
-        found = self.problem.measure(genotype, self._costs)
-        return tuple(
-            -score for score in scores_of(found, {name: self.problem.objectives[name] for name in self._costs})
-        )
+        return tuple(-score for score in scores_of(self.problem.measure(genotype, self._costs), self._costs))
 
 
 @dataclass(frozen=True)
