@@ -41,11 +41,12 @@ def sampled(seed: int, sets: list[str]) -> str:
 def main() -> None:
     parser = options(__doc__, Path("runs/headline"))
     parser.add_argument("arm", nargs="?", choices=ARMS)
+    parser.add_argument("--label", help="of rows measured once more, on another kind of machine or at another commit")
     arguments = parser.parse_args()
     data = data_of(arguments)
     for seed in arguments.seed if arguments.arm and not arguments.table else []:
         arm, sets = arguments.arm, list(arguments.sets)
-        changes = settings(arguments.sets)
+        changes = [*settings(arguments.sets), *([arguments.label] if arguments.label else [])]
         if RECORD.has(arm=arm, seed=seed, changes=changes):
             continue
         sets += ["strategy.name=random"] if arm == "random" else ["space.name=nano"] if arm == "resnet" else []

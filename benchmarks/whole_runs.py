@@ -70,6 +70,7 @@ def measure(preset: str, genotype: str | None, seed: int, sets: list[str], out: 
         "params": trained["params"],
         "macs": trained["macs"],
         "epochs": trained["epochs"],
+        "precision": trained["precision"],
         "test_accuracy": trained["test_accuracy"],
         "test_accuracy_tta": trained["test_accuracy_tta"],
         "ece": evaluated["ece"],
