@@ -50,21 +50,26 @@ def measured(space: SearchSpace, genotype: Genotype, seed: int) -> float:
         return latency_ms(EXPORTERS["onnx"].read(path).run, size, batches=(1,))["batch_1"]["median"]
 
 
-def train() -> None:
-    """For ever, on one core."""
+def train(under_way: Any) -> None:
+    """For ever, on one core; sets the event after the first step."""
     torch.set_num_threads(1)
     layer, images = torch.nn.Conv2d(32, 64, 3), torch.randn(125, 32, 20, 20)
     while True:
         layer(images).mean().backward()
+        under_way.set()
 
 
 class Neighbours:
     """Processes that train while they are awake, and otherwise stand still."""
 
     def __init__(self, count: int) -> None:
-        self._processes = [get_context("spawn").Process(target=train, daemon=True) for _ in range(count)]
+        context = get_context("spawn")
+        under_way = [context.Event() for _ in range(count)]
+        self._processes = [context.Process(target=train, args=(event,), daemon=True) for event in under_way]
         for process in self._processes:
             process.start()
+        for event in under_way:
+            event.wait()
         self._tell(signal.SIGSTOP)
 
     @contextmanager

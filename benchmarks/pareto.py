@@ -26,7 +26,7 @@ from nanonas.spec import load_spec
 RECORD = Record("pareto")
 PRESET = "cifar10-pareto"
 ARMS = {
-    "predictor": [],
+    "predictor": [],  # the preset
     "random": ["strategy={name: random}"],
     "nsga2": ["strategy={name: nsga2, population_size: 20, crossover_probability: 0.9}"],
 }
@@ -47,14 +47,16 @@ def points(run: Path) -> list[tuple[float, float] | None]:
 def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path) -> dict[str, Any]:
     sets = [*sets, f"seed={seed}", *ARMS[arm], *([f"budget={{trials: {trials}}}"] if trials else [])]
     found, seconds = search(PRESET, sets, out)
+    spec = load_spec(PRESET, sets)
     return {
         "arm": arm,
         "seed": seed,
         "sets": settings(sets),
+        "strategy": spec.strategy.model_dump(),
         "trials": found["trials"],
         "failed": found["failed"],
         "seconds": seconds,
-        "most": load_spec(PRESET, sets).constraints["params"],
+        "most": spec.constraints["params"],
         "classes": found["task"]["classes"],
         "points": points(out),
         "front": [{"genotype": entry["genotype"], "metrics": entry["metrics"]} for entry in found["front"]],
@@ -77,7 +79,7 @@ def table() -> None:
                 row["hypervolume"] = after(row, trials) if "points" in row else row["hypervolume"]
             told = ", ".join(f"{row['arm']} {row['hypervolume']:.4f}" for row in alike)
             print(f"  seed {seed}, after {trials} trials: {told}")
-        for arm in ("predictor", "nsga2"):
+        for arm in dict.fromkeys(row["arm"] for row in rows if row["arm"] != "random"):
             difference(rows, (arm, "random"), "hypervolume")
 
 
@@ -91,6 +93,8 @@ def main() -> None:
             there = {row["arm"]: row["trials"] for row in RECORD.of_device(here()) if row["seed"] == seed}
             if arm not in there:
                 trials = None if arm == "predictor" else there.get("predictor")
+                if arm != "predictor" and trials is None:
+                    parser.error(f"the predictor has no row of seed {seed} yet, whose trials {arm} gets: name it too")
                 sets = [*data, *arguments.sets]
                 RECORD.append(searched(arm, seed, sets, trials, arguments.out / f"{arm}-{seed}"))
     table()

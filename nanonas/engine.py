@@ -109,14 +109,7 @@ class _Loop:
     was told, and all that the engine knows is in the lines: only the last of them are proposed again.
     """
 
-    def __init__(
-        self,
-        spec: Spec,
-        problem: Problem,
-        strategy: Strategy,
-        executor: Executor,
-        journal: Journal,
-    ) -> None:
+    def __init__(self, spec: Spec, problem: Problem, strategy: Strategy, executor: Executor, journal: Journal) -> None:
         self.spec, self.problem, self.strategy = spec, problem, strategy
         self.executor, self.journal = executor, journal
         self.trials: list[Trial] = []
@@ -125,6 +118,7 @@ class _Loop:
         self.failures = Failures(problem.space)
         self._known: set[Identity] = set()  # what was proposed
         self._failed: set[Identity] = set()  # of those, what is not proposed again, even where repeats count
+        self._slowest = 0.0  # seconds that a trial took, from being asked for to being told
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._began = time.monotonic()
 
@@ -151,7 +145,7 @@ class _Loop:
         if trial < len(self.journal.lines):
             return True
         enough = budget.trials is not None and trial >= budget.trials
-        return not enough and (budget.minutes is None or self._elapsed() < budget.minutes * 60)
+        return not enough and (budget.minutes is None or self._elapsed() + self._slowest < budget.minutes * 60)
 
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._began
@@ -228,7 +222,10 @@ class _Loop:
         return line
 
     def _told(self, asked: _Asked) -> Trial:
-        trial = self._finish(len(self.trials), asked)
+        number, lookahead = len(self.trials), self.spec.executor.lookahead
+        asked_at = self.trials[number - lookahead].elapsed if number >= lookahead else 0.0
+        trial = self._finish(number, asked)
+        self._slowest = max(self._slowest, trial.elapsed - asked_at)
         self.trials.append(trial)
         self.strategy.tell(trial)
         if not trial.ok:
@@ -238,15 +235,14 @@ class _Loop:
         return trial
 
     def _finish(self, number: int, asked: _Asked) -> Trial:
-        proposal, repeats = asked.proposal, asked.repeats
+        proposal = asked.proposal
         if isinstance(asked.work, Line):
             return self._replayed(asked.work, proposal.genotype)
         outcome: Outcome = asked.work.result()
         status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
-        elapsed = round(self._elapsed(), 3)
         metrics = {} if outcome.error else self.problem.completed(proposal.genotype, outcome.metrics)
-        told = (status, metrics, outcome.error, asked.seed, elapsed)
-        trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *told, repeats=repeats)
+        became = (status, metrics, outcome.error, asked.seed, round(self._elapsed(), 3))
+        trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *became, repeats=asked.repeats)
         self.journal.append(trial)  # before anyone learns of it
         return trial
 

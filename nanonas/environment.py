@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
+
 
 def environment(threads: int) -> dict[str, Any]:
     """Cheap enough for every start: versions come from package metadata, torch is not imported.
@@ -69,11 +71,13 @@ def _gpus() -> list[str]:
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """The processor's name and, on Linux, the widest instructions: processors of one name train up to six times as fast
+    with those for bfloat16."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = []
+    told = {name.strip(): value.strip() for name, _, value in lines}
+    flags = told.get("flags", "").split()
+    widest = [text for flag, text in INSTRUCTIONS.items() if flag in flags][:1]
+    return ", ".join([told.get("model name") or platform.processor() or platform.machine(), *widest])

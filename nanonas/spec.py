@@ -47,7 +47,13 @@ class Budget(Config):
     """Whichever ends first; trials are lines of the journal, minutes are summed over restarts."""
 
     trials: Annotated[int | None, Field(ge=1, description="evaluations, failed ones too; repeats are free")] = None
-    minutes: Annotated[float | None, Field(gt=0, description="of search, summed over restarts")] = None
+    minutes: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="of search, summed over restarts; a trial as slow as the slowest so far must still fit",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _finite(self) -> Self:

@@ -291,6 +291,11 @@ def test_nothing_is_cut_and_a_pipe_gets_no_colour(run: Path, tmp_path: Path) -> 
         narrow = printed(words, 80)
         wide = printed(words, 1000)
         assert all(line in wide for line in narrow if len(line) > 80), words  # lines to copy, which no width breaks
+        assert {line for line in wide if "nanonas " in line} <= set(narrow), words
+        if words is search:
+            front = json.loads((tmp_path / "front" / "search.json").read_text())["front"]
+            assert len(front) > 1
+            assert all(any(entry["genotype"] in line for line in narrow) for entry in front)
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "compare"])

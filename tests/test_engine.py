@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,6 +148,26 @@ def test_more_trials_continue_a_finished_search(tmp_path: Path) -> None:
 def test_minutes_end_a_search(tmp_path: Path) -> None:
     assert len(run_all(make_spec("random", budget={"minutes": 1e-9}), tmp_path / "run")) == 0
     assert len(run_all(make_spec("random", budget={"minutes": 5, "trials": 3}), tmp_path / "other")) == 3
+
+
+@pytest.mark.parametrize("lookahead", [1, 3])
+def test_no_trial_is_begun_that_would_end_after_the_minutes(
+    lookahead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, clock, evaluate = iter([10, 10, 25]), [0.0], Fake.evaluate
+
+    def takes_its_time(*arguments: Any) -> Any:
+        clock[0] += next(seconds, 10)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr("nanonas.engine.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(Fake, "evaluate", takes_its_time)
+    executor = {"name": "inline", "lookahead": lookahead}
+    spec = make_spec("random", executor=executor, budget={"minutes": 2})
+    trials = list(search(spec, tmp_path / "run"))
+    assert 95 <= trials[-1].elapsed < 120
+    clock[0] += 1000
+    assert len(list(search(spec, tmp_path / "run"))) == len(trials)
 
 
 def test_constraints_hold_for_every_trial(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,28 @@ def test_a_resumed_search_equals_a_straight_one(name: str, stop: int, tmp_path: 
         next(begun)
     begun.close()  # type: ignore[attr-defined]
     assert outcomes(list(search(make_spec(name), tmp_path / "resumed"))) == straight
+
+
+def test_a_search_of_several_objectives_is_resumed_too(name: str, tmp_path: Path) -> None:
+    wanted = {"val_accuracy": "maximize", "params": "minimize", "peak_memory": "minimize"}
+    spec = make_spec(name, objectives=wanted, budget={"trials": 20})
+    straight = outcomes(list(search(spec, tmp_path / "straight")))
+    begun = search(spec, tmp_path / "resumed")
+    for _ in range(13):
+        next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    assert outcomes(list(search(spec, tmp_path / "resumed"))) == straight
+
+
+def test_a_predictor_that_asks_for_latency_goes_on_with_its_table(tmp_path: Path) -> None:
+    """The engine refuses a journal whose end it would not propose again."""
+    spec = make_spec("predictor", objectives={"val_accuracy": "maximize", "latency_ms": "minimize"})
+    begun = search(spec, tmp_path / "run")
+    for _ in range(9):
+        next(begun)
+    begun.close()  # type: ignore[attr-defined]
+    resumed = list(search(override_spec(spec, ["budget.trials=12"]), tmp_path / "run"))
+    assert [trial.replayed for trial in resumed] == [True] * 9 + [False] * 3
 
 
 @pytest.mark.parametrize("lookahead", [1, 4])
@@ -445,6 +468,30 @@ def test_the_predictor_remembers_the_best_and_the_latest() -> None:
     told(strategy, [1.0 if i < 100 else 0.1 for i in range(1000)])
     kept = {trial.trial for trial in strategy._remembered()}
     assert kept == set(range(100)) | set(range(900, 1000))
+
+
+@pytest.mark.parametrize("first", ["val_accuracy", "params"])
+def test_with_costs_it_remembers_the_front_and_the_best_of_what_it_predicts(first: str) -> None:
+    last = {"val_accuracy": "params", "params": "val_accuracy"}[first]
+    wanted: Objectives = {"val_accuracy": "maximize", "params": "minimize"}
+    strategy = make("predictor", {name: wanted[name] for name in (first, last)})
+
+    def tell(numbers: range, accuracy: Callable[[int], float], params: Callable[[int], float]) -> None:
+        for number in numbers:
+            genotype = strategy.space.sample(random.Random(number))
+            metrics = {"val_accuracy": accuracy(number), "params": params(number)}
+            strategy.tell(Trial(number, genotype, {}, None, "ok", metrics, None, 0, 0.0))
+
+    tell(range(60), lambda number: 0.5 + number / 1000, lambda number: 100 + number)  # a front
+    tell(range(60, 120), lambda number: 0.5, lambda number: 1000 - number)  # next in accuracy
+    tell(range(120, 400), lambda number: 0.1, lambda number: 1000 + number)
+    kept = {trial.trial for trial in strategy._remembered()}
+    assert kept == set(range(60)) | set(range(80, 120)) | set(range(300, 400))
+    assert [trial.trial for trial in strategy._front] == sorted(range(60), reverse=first == "val_accuracy")
+    tell(range(400, 700), lambda number: 1 + number / 1000, lambda number: number - 400)
+    kept = {trial.trial for trial in strategy._remembered()}
+    assert len(strategy._front) == 300
+    assert kept == {trial.trial for trial in strategy._front[::2]} | set(range(600, 700))
 
 
 def test_a_lower_rung_needs_something_to_lower(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 PARENTS = 5  # of candidates: the best so far; where there are costs, the front
 BUDGETS = 128  # of costs, in which a candidate is held against what is known
+BEYOND = 1.25  # how far they range, in ranges of all costs: in a fifth of them anything fits
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
 MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
 NEGLIGIBLE = 1e-4  # a draw whose share in the average is smaller is left out
@@ -56,7 +57,7 @@ class Predictor(Strategy):
         name: Literal["predictor"] = "predictor"
         initial: Annotated[int, Field(ge=2, description="random trials before the first prediction")] = 5
         candidates: Annotated[
-            int, Field(ge=5, description="of each kind: neighbours of the best, distant mutants of them, strangers")
+            int, Field(ge=5, description="of each kind: neighbours of the best, distant relatives of them, strangers")
         ] = 200
 
     config: Config
@@ -85,12 +86,15 @@ class Predictor(Strategy):
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
         if trial.ok:
-            insort(self._best, trial, key=self.order)
+            insort(self._best, trial, key=lambda one: (-self.scores(one)[self._target], *self.order(one)))
             if self._costs:
                 self._front = front([*self._front, trial], self.problem.objectives)
 
     def _remembered(self) -> list[Trial]:
-        best = {trial.trial: trial for trial in [*self._front, *self._best][: MEMORY // 2]}
+        """The front, of one longer than MEMORY every second, third, …; then the best; and as many of the latest."""
+        best = {trial.trial: trial for trial in self._front[:: 1 + len(self._front) // MEMORY]}
+        others = (trial for trial in self._best if trial.trial not in best)
+        best |= {trial.trial: trial for trial in islice(others, max(0, MEMORY // 2 - len(best)))}
         latest = islice((trial for trial in reversed(self.told) if trial.trial not in best), MEMORY // 2)
         return [*best.values(), *latest]
 
@@ -130,7 +134,7 @@ class Predictor(Strategy):
             return expected_improvement(*alike, levels, draw, levels.max(keepdims=True), np.ones((1, len(candidates))))
         spent, asked = (np.array([self._cost(g) for g in genotypes]) for genotypes in (known, candidates))
         low, high = (bound(np.concatenate([spent, asked]), axis=0) for bound in (np.min, np.max))
-        budgets = low + (high - low) * draw.random((BUDGETS, len(self._costs)))
+        budgets = low + BEYOND * (high - low) * draw.random((BUDGETS, len(self._costs)))
         within, fits = ((budgets[:, None] >= costs[None]).all(2) for costs in (spent, asked))
         best = np.where(within, levels[None], levels.min()).max(1)
         rivals, place = np.unique(best, return_inverse=True)
