@@ -21,7 +21,7 @@ from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec, override_spec
 from nanonas.strategies import STRATEGIES, Strategy, predictor
-from nanonas.strategies.predictor import BUDGETS, MODELS, _Draw, expected_improvement, quantiles
+from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
 from nanonas.trial import Proposal, Trial
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -88,7 +88,9 @@ def test_a_search_of_several_objectives_is_resumed_too(name: str, tmp_path: Path
 
 def test_a_predictor_that_asks_for_latency_goes_on_with_its_table(tmp_path: Path) -> None:
     """The engine refuses a journal whose end it would not propose again."""
-    spec = make_spec("predictor", objectives={"val_accuracy": "maximize", "latency_ms": "minimize"})
+    wanted = {"val_accuracy": "maximize", "latency_ms": "minimize"}
+    small = {"name": "nano", "widths": [16], "cells": [1]}
+    spec = make_spec("predictor", space=small, objectives=wanted)
     begun = search(spec, tmp_path / "run")
     for _ in range(9):
         next(begun)
@@ -440,9 +442,10 @@ def test_a_candidate_is_held_against_what_costs_no_more(first: str, monkeypatch:
     assert {trial.genotype for trial in strategy._front} == set(known)
     asked: list[Any] = []
     monkeypatch.setattr(predictor, "expected_improvement", lambda *given: asked.append(given[-2:]) or given[-1].sum(0))
+    monkeypatch.setattr(predictor, "BUDGETS", 200)
     gain = strategy._gain(known, scores, [small, known[4], large], rng)
     ((rivals, counts),) = asked
-    assert gain[0] == BUDGETS > gain[1] > gain[2] == 0
+    assert gain[0] == 200 > gain[1] > gain[2] > 0
     assert list(rivals) == sorted(set(rivals)) and set(rivals) <= set(quantiles(scores))
     assert not counts[rivals < quantiles(scores)[4], 1].any()
 
@@ -471,7 +474,10 @@ def test_the_predictor_remembers_the_best_and_the_latest() -> None:
 
 
 @pytest.mark.parametrize("first", ["val_accuracy", "params"])
-def test_with_costs_it_remembers_the_front_and_the_best_of_what_it_predicts(first: str) -> None:
+def test_with_costs_it_remembers_the_front_and_the_best_of_what_it_predicts(
+    first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "MEMORY", 20)
     last = {"val_accuracy": "params", "params": "val_accuracy"}[first]
     wanted: Objectives = {"val_accuracy": "maximize", "params": "minimize"}
     strategy = make("predictor", {name: wanted[name] for name in (first, last)})
@@ -482,16 +488,17 @@ def test_with_costs_it_remembers_the_front_and_the_best_of_what_it_predicts(firs
             metrics = {"val_accuracy": accuracy(number), "params": params(number)}
             strategy.tell(Trial(number, genotype, {}, None, "ok", metrics, None, 0, 0.0))
 
-    tell(range(60), lambda number: 0.5 + number / 1000, lambda number: 100 + number)  # a front
-    tell(range(60, 120), lambda number: 0.5, lambda number: 1000 - number)  # next in accuracy
-    tell(range(120, 400), lambda number: 0.1, lambda number: 1000 + number)
+    tell(range(6), lambda number: 0.5 + number / 100, lambda number: 100 + number)  # a front
+    tell(range(6, 12), lambda number: 0.5, lambda number: 1000 - number)  # next in accuracy
+    tell(range(12, 40), lambda number: 0.1, lambda number: 1000 + number)
     kept = {trial.trial for trial in strategy._remembered()}
-    assert kept == set(range(60)) | set(range(80, 120)) | set(range(300, 400))
-    assert [trial.trial for trial in strategy._front] == sorted(range(60), reverse=first == "val_accuracy")
-    tell(range(400, 700), lambda number: 1 + number / 1000, lambda number: number - 400)
-    kept = {trial.trial for trial in strategy._remembered()}
-    assert len(strategy._front) == 300
-    assert kept == {trial.trial for trial in strategy._front[::2]} | set(range(600, 700))
+    assert kept == set(range(6)) | set(range(8, 12)) | set(range(30, 40))
+    assert [trial.trial for trial in strategy._front] == sorted(range(6), reverse=first == "val_accuracy")
+    tell(range(40, 70), lambda number: 1 + number / 100, lambda number: number - 40)
+    thinned = {trial.trial for trial in strategy._front[::2]}
+    latest = [number for number in reversed(range(70)) if number not in thinned][:10]
+    assert len(thinned) == 15
+    assert {trial.trial for trial in strategy._remembered()} == thinned | set(latest)
 
 
 def test_a_lower_rung_needs_something_to_lower(tmp_path: Path) -> None:

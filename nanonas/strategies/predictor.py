@@ -24,7 +24,7 @@ from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 PARENTS = 5  # of candidates: the best so far; where there are costs, the front
-BUDGETS = 128  # of costs, in which a candidate is held against what is known
+BUDGETS = 4  # of costs, within which a candidate is held against what is known: few, so that trials aim at various ones
 BEYOND = 1.25  # how far they range, in ranges of all costs: in a fifth of them anything fits
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
 MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
@@ -47,10 +47,12 @@ class Predictor(Strategy):
     fit to a few points. Nothing is known of any operation beforehand.
 
     With several objectives the first that needs an evaluation is predicted, and the measures among the others are
-    costs, known beforehand: a candidate's gain is what it is expected to add to the best score within a budget, for
-    budgets drawn from the range of all costs. So it is the expected gain in hypervolume (Emmerich et al. 2006,
-    doi:10.1109/TEVC.2005.859463) where only one objective is uncertain, and counts in quantiles of its ranks. Without a
-    measure among the objectives the first decides.
+    costs, known beforehand: a candidate's gain is what it is expected to add to the best score within a budget, summed
+    over a few budgets that each trial draws from the range of all costs and somewhat beyond. Over many budgets that is
+    the expected gain in hypervolume (Emmerich et al. 2006, doi:10.1109/TEVC.2005.859463) where only one objective is
+    uncertain, which neglects the dear end of the front; few are a random scalarization (Paria et al. 2020,
+    arXiv:1805.12168). Scores count in quantiles of their ranks. Without a measure among the objectives the first
+    decides.
     """
 
     class Config(StrategyConfig):
