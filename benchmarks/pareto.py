@@ -8,14 +8,14 @@ workers and number of trials. The hypervolume of a front is the share of the box
 the most parameters that are allowed) and perfection (all right, no parameters) that it dominates; scores are the
 validation accuracies of the cheap trainings, which is what each arm had to go by. The table holds arms of a seed
 against one another after the number of trials that all of them have. Appends to benchmarks/results/pareto.json, a row
-an arm, seed and device; skips what is there.
+an arm, seed and machine; skips what is there.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import Record, device_of, here
+from common import Record
 from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.environment import cores, environment
@@ -68,10 +68,15 @@ def after(row: dict[str, Any], trials: int) -> float:
     return share([point for point in row["points"][:trials] if point], row["most"], row["classes"])
 
 
+def machine_of(row: dict[str, Any]) -> str:
+    """The GPU, or the processor: in float32 and in bfloat16 trainings score differently."""
+    return next(iter(row["environment"]["gpu"]), row["environment"]["cpu"])
+
+
 def table() -> None:
-    for device in dict.fromkeys(map(device_of, RECORD.rows())):
-        print(device)
-        rows = RECORD.of_device(device)
+    for machine in dict.fromkeys(map(machine_of, RECORD.rows())):
+        print(machine)
+        rows = [row for row in RECORD.rows() if machine_of(row) == machine]
         for seed in dict.fromkeys(row["seed"] for row in rows):
             alike = [row for row in rows if row["seed"] == seed]
             trials = min(row["trials"] for row in alike)
@@ -87,10 +92,11 @@ def main() -> None:
     parser = options(__doc__, Path("runs/pareto"))
     parser.add_argument("--arm", nargs="+", choices=list(ARMS), default=["predictor", "random"])
     arguments = parser.parse_args()
-    data = data_of(arguments)
+    data, here = data_of(arguments), machine_of({"environment": environment(threads=1)})
     for seed in [] if arguments.table else arguments.seed:
         for arm in arguments.arm:
-            there = {row["arm"]: row["trials"] for row in RECORD.of_device(here()) if row["seed"] == seed}
+            rows = [row for row in RECORD.rows() if row["seed"] == seed and machine_of(row) == here]
+            there = {row["arm"]: row["trials"] for row in rows}
             if arm not in there:
                 trials = None if arm == "predictor" else there.get("predictor")
                 if arm != "predictor" and trials is None:
