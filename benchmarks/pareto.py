@@ -70,7 +70,7 @@ def after(row: dict[str, Any], trials: int) -> float:
 
 def machine_of(row: dict[str, Any]) -> str:
     """The GPU, or the processor: in float32 and in bfloat16 trainings score differently."""
-    return next(iter(row["environment"]["gpu"]), row["environment"]["cpu"])
+    return str(next(iter(row["environment"]["gpu"]), row["environment"]["cpu"]))
 
 
 def table() -> None:
