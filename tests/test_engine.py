@@ -183,6 +183,16 @@ def test_no_trial_is_begun_that_would_end_after_the_minutes(
     assert len(list(search(longer, tmp_path / "run"))) > len(trials)
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"trials": 5, "spec": []}', '{"trials": 5, "spec": {"budget": 3}}'])
+def test_a_damaged_search_json_is_written_anew(text: str, tmp_path: Path) -> None:
+    spec = make_spec("random", budget={"minutes": 60, "trials": 5})
+    trials = run_all(spec, tmp_path / "run")
+    whole = (tmp_path / "run" / "search.json").read_text()
+    (tmp_path / "run" / "search.json").write_text(text)
+    assert run_all(spec, tmp_path / "run") == trials
+    assert (tmp_path / "run" / "search.json").read_text() == whole
+
+
 def test_constraints_hold_for_every_trial(tmp_path: Path) -> None:
     spec = make_spec("evolution", constraints={"params": 100_000, "macs": 20_000_000})
     for trial in search(spec, tmp_path / "run"):
