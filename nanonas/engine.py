@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from .errors import RunError, SpecError
@@ -122,7 +121,7 @@ class _Loop:
         self.failures = Failures(problem.space)
         self._known: set[Identity] = set()  # what was proposed
         self._failed: set[Identity] = set()  # of those, what is not proposed again, even where repeats count
-        self._took: list[float] = []  # seconds from asking to telling, but for the first ones, which wait for workers
+        self._timed, self._took = 0, 0.0  # trials, but for the first, which wait for workers; seconds from asking to telling
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._began = time.monotonic()
 
@@ -148,7 +147,7 @@ class _Loop:
             return False
         if trial < len(self.journal.lines):
             return True
-        if budget.minutes is not None and self._elapsed() + fmean(self._took or [0.0]) >= budget.minutes * 60:
+        if budget.minutes is not None and self._elapsed() + self._took / max(1, self._timed) >= budget.minutes * 60:
             self.over = True  # and stays so, or a trial could be asked for later than its turn
         return not self.over and (budget.trials is None or trial < budget.trials)
 
@@ -229,7 +228,7 @@ class _Loop:
     def _told(self, asked: _Asked) -> Trial:
         trial = self._finish(len(self.trials), asked)
         if trial.trial >= len(self.journal.lines) + self.spec.executor.lookahead:
-            self._took.append(trial.elapsed - asked.since)
+            self._timed, self._took = self._timed + 1, self._took + trial.elapsed - asked.since
         self.trials.append(trial)
         self.strategy.tell(trial)
         if not trial.ok:
