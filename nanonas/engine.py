@@ -121,7 +121,8 @@ class _Loop:
         self.failures = Failures(problem.space)
         self._known: set[Identity] = set()  # what was proposed
         self._failed: set[Identity] = set()  # of those, what is not proposed again, even where repeats count
-        self._timed, self._took = 0, 0.0  # trials, but for the first, which wait for workers; seconds from asking to telling
+        self._timed = 0  # trials of this session, but for the first ones, which wait for workers
+        self._took = 0.0  # seconds of all these, from asking to telling
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._began = time.monotonic()
 
