@@ -41,8 +41,8 @@ class Setting:
         factor: by what a rung has more epochs than the one below, and one in how many goes on.
         trainings: of the winner; its accuracy is their mean.
         first_seed: seeds that nothing was chosen by.
-        seconds: of training; what a search had found after so many counts, to the second. Without it, a trial that
-            began within the minutes is finished and counts.
+        seconds: of training; what a search had found after so many counts, to the second. Without it, what began within
+            the minutes is finished and counts.
     """
 
     preset: str

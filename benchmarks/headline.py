@@ -6,7 +6,8 @@
     python benchmarks/headline.py resnet --seed 0 --root …                   a residual network by hand, likewise
     python benchmarks/headline.py --table
 
-The data are decoded before the clock starts. Appends to benchmarks/results/headline.json; skips what is there.
+The data are decoded before the clock starts. Appends to benchmarks/results/headline.json; skips what
+is there, unless it has another --label.
 """
 
 import random

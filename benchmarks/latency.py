@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def measured(space: SearchSpace, genotype: Genotype, seed: int) -> float:
         return latency_ms(EXPORTERS["onnx"].read(path).run, size, batches=(1,))["batch_1"]["median"]
 
 
-def train(under_way: Any) -> None:
+def train(under_way: Event) -> None:
     """For ever, on one core; sets the event after the first step."""
     torch.set_num_threads(1)
     layer, images = torch.nn.Conv2d(32, 64, 3), torch.randn(125, 32, 20, 20)
@@ -68,8 +69,8 @@ class Neighbours:
         self._processes = [context.Process(target=train, args=(event,), daemon=True) for event in under_way]
         for process in self._processes:
             process.start()
-        for event in under_way:
-            event.wait()
+        if not all(event.wait(timeout=120) for event in under_way):
+            raise RuntimeError("a neighbour does not train")
         self._tell(signal.SIGSTOP)
 
     @contextmanager

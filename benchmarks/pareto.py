@@ -70,7 +70,7 @@ def after(row: dict[str, Any], trials: int) -> float:
 
 def machine_of(row: dict[str, Any]) -> str:
     """The GPU, or the processor: in float32 and in bfloat16 trainings score differently."""
-    return next(iter(row["environment"]["gpu"]), row["environment"]["cpu"])
+    return str(next(iter(row["environment"]["gpu"]), row["environment"]["cpu"]))
 
 
 def table() -> None:
@@ -92,10 +92,10 @@ def main() -> None:
     parser = options(__doc__, Path("runs/pareto"))
     parser.add_argument("--arm", nargs="+", choices=list(ARMS), default=["predictor", "random"])
     arguments = parser.parse_args()
-    data, here = data_of(arguments), machine_of({"environment": environment(threads=1)})
+    data, machine = data_of(arguments), machine_of({"environment": environment(threads=1)})
     for seed in [] if arguments.table else arguments.seed:
-        for arm in arguments.arm:
-            rows = [row for row in RECORD.rows() if row["seed"] == seed and machine_of(row) == here]
+        for arm in sorted(arguments.arm, key=list(ARMS).index):  # the predictor first
+            rows = [row for row in RECORD.rows() if row["seed"] == seed and machine_of(row) == machine]
             there = {row["arm"]: row["trials"] for row in rows}
             if arm not in there:
                 trials = None if arm == "predictor" else there.get("predictor")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from .errors import RunError, SpecError
@@ -17,7 +18,7 @@ from .genotype import Genotype
 from .journal import Journal
 from .latency import Latency
 from .problem import Problem
-from .results import summary
+from .results import is_finished, summary
 from .run_directory import Log, begin, check_target, default_run, locked, write_json
 from .space import SearchSpace
 from .spaces import SPACES
@@ -71,6 +72,7 @@ def search(
             if wanted != "auto" and wanted > lookahead:
                 log.say(f"warning: executor.lookahead is {lookahead}: of {wanted} workers no more can be busy")
             loop = _Loop(spec, problem, strategy, executor, journal)
+            loop.over = is_finished(run, spec, len(journal.lines))
             for trial in loop:
                 if not trial.replayed:
                     log.note(f"trial {trial.trial} {trial.status}: {trial.reason or dict(trial.metrics)}")
@@ -93,11 +95,12 @@ Identity = tuple[int | float | str, ...]
 
 @dataclass(frozen=True)
 class _Asked:
-    """A trial under way: what was proposed, how many repeats came before it, and its evaluation or its old line."""
+    """A trial under way: what was proposed, after how many repeats, since when, and its evaluation or its old line."""
 
     proposal: Proposal
     repeats: int
     seed: int
+    since: float
     work: Line | Pending
 
 
@@ -115,10 +118,11 @@ class _Loop:
         self.trials: list[Trial] = []
         self.repeats = 0
         self.stopped = ""  # why, when it was not the budget
+        self.over = False  # whether the minutes are
         self.failures = Failures(problem.space)
         self._known: set[Identity] = set()  # what was proposed
         self._failed: set[Identity] = set()  # of those, what is not proposed again, even where repeats count
-        self._slowest = 0.0  # seconds that a trial took, from being asked for to being told
+        self._took: list[float] = []  # seconds from asking to telling, but for the first ones, which wait for workers
         self._before = journal.lines[-1].elapsed if journal.lines else 0.0
         self._began = time.monotonic()
 
@@ -144,8 +148,9 @@ class _Loop:
             return False
         if trial < len(self.journal.lines):
             return True
-        enough = budget.trials is not None and trial >= budget.trials
-        return not enough and (budget.minutes is None or self._elapsed() + self._slowest < budget.minutes * 60)
+        if budget.minutes is not None and self._elapsed() + fmean(self._took or [0.0]) >= budget.minutes * 60:
+            self.over = True  # and stays so, or a trial could be asked for later than its turn
+        return not self.over and (budget.trials is None or trial < budget.trials)
 
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._began
@@ -158,7 +163,7 @@ class _Loop:
         proposal = Proposal(genotype, line.fidelity, line.parent)
         self._known.add(self._identity(proposal, line.seed))
         self.repeats += line.repeats
-        return _Asked(proposal, line.repeats, line.seed, line)
+        return _Asked(proposal, line.repeats, line.seed, line.elapsed, line)
 
     def _ask(self, trial: int) -> _Asked | None:
         """Starts on a proposal that is new, connected and within the constraints; None when there is none left."""
@@ -182,7 +187,7 @@ class _Loop:
             self._known.add(self._identity(proposal, seed))
             self.repeats += refused[KNOWN]
             proposal = Proposal(proposal.genotype, self._fidelity(proposal), proposal.parent)
-            return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
+            return _Asked(proposal, refused[KNOWN], seed, self._elapsed(), self._start(trial, proposal, seed))
         self.repeats += refused[KNOWN]
         scarce = refused[INFEASIBLE] >= MAX_INFEASIBLE
         self.stopped = (
@@ -222,10 +227,9 @@ class _Loop:
         return line
 
     def _told(self, asked: _Asked) -> Trial:
-        number, lookahead = len(self.trials), self.spec.executor.lookahead
-        asked_at = self.trials[number - lookahead].elapsed if number >= lookahead else 0.0
-        trial = self._finish(number, asked)
-        self._slowest = max(self._slowest, trial.elapsed - asked_at)
+        trial = self._finish(len(self.trials), asked)
+        if trial.trial >= len(self.journal.lines) + self.spec.executor.lookahead:
+            self._took.append(trial.elapsed - asked.since)
         self.trials.append(trial)
         self.strategy.tell(trial)
         if not trial.ok:
@@ -241,8 +245,8 @@ class _Loop:
         outcome: Outcome = asked.work.result()
         status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
         metrics = {} if outcome.error else self.problem.completed(proposal.genotype, outcome.metrics)
-        became = (status, metrics, outcome.error, asked.seed, round(self._elapsed(), 3))
-        trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *became, repeats=asked.repeats)
+        told = (status, metrics, outcome.error, asked.seed, round(self._elapsed(), 3))
+        trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *told, repeats=asked.repeats)
         self.journal.append(trial)  # before anyone learns of it
         return trial
 

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# the widest first
 INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 
 
@@ -71,8 +72,10 @@ def _gpus() -> list[str]:
 
 
 def cpu() -> str:
-    """The processor's name and, on Linux, the widest instructions: processors of one name train up to six times as fast
-    with those for bfloat16."""
+    """The processor's name and, on x86 Linux, its widest instructions.
+
+    Processors of one name differ in these, and train several times as fast with those for bfloat16.
+    """
     try:
         lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .errors import RunError
 from .evaluators import Evaluator
 from .journal import Journal
 from .latency import Latency
@@ -75,6 +76,21 @@ def summary(
         task=asdict(problem.task),
         environment=read_json(run / "environment.json"),
     )
+
+
+def is_finished(run: Path, spec: Spec, trials: int) -> bool:
+    """Whether search.json tells of a search that ended after so many trials because these minutes were over."""
+    try:
+        found = read_json(run / "search.json")
+    except RunError:
+        return False
+    budget = spec.budget.model_dump(mode="json")
+    return spec.budget.minutes is not None and found.get("trials") == trials and _budget_of(found) == budget
+
+
+def _budget_of(found: Mapping[str, Any]) -> object:
+    spec = found.get("spec")
+    return spec.get("budget") if isinstance(spec, dict) else None
 
 
 def _entry(trial: Trial, report: Mapping[str, float]) -> dict[str, Any]:

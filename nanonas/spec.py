@@ -51,7 +51,7 @@ class Budget(Config):
         float | None,
         Field(
             gt=0,
-            description="of search, summed over restarts; a trial as slow as the slowest so far must still fit",
+            description="of search, summed over restarts; what would end later, if it took the mean time, is not begun",
         ),
     ] = None
 

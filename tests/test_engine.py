@@ -150,24 +150,47 @@ def test_minutes_end_a_search(tmp_path: Path) -> None:
     assert len(run_all(make_spec("random", budget={"minutes": 5, "trials": 3}), tmp_path / "other")) == 3
 
 
-@pytest.mark.parametrize("lookahead", [1, 3])
+@pytest.mark.parametrize(
+    ("lookahead", "seconds", "last"),
+    [
+        (1, [], 110),
+        (1, [50], 110),  # the first one loads the data
+        (1, [10, 50], 110),
+        (1, [10, 60], 70),
+        (3, [], 110),
+    ],
+)
 def test_no_trial_is_begun_that_would_end_after_the_minutes(
-    lookahead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lookahead: int, seconds: list[float], last: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds, clock, evaluate = iter([10, 10, 25]), [0.0], Fake.evaluate
+    """Each trial takes ten of the 119 seconds, but for the first ones."""
+    clock, durations, evaluate = [0.0], iter(seconds), Fake.evaluate
 
     def takes_its_time(*arguments: Any) -> Any:
-        clock[0] += next(seconds, 10)
+        clock[0] += next(durations, 10)
         return evaluate(*arguments)
 
     monkeypatch.setattr("nanonas.engine.time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(Fake, "evaluate", takes_its_time)
     executor = {"name": "inline", "lookahead": lookahead}
-    spec = make_spec("random", executor=executor, budget={"minutes": 2})
+    spec = make_spec("random", executor=executor, budget={"minutes": 119 / 60})
     trials = list(search(spec, tmp_path / "run"))
-    assert 95 <= trials[-1].elapsed < 120
-    clock[0] += 1000
-    assert len(list(search(spec, tmp_path / "run"))) == len(trials)
+    assert trials[-1].elapsed == last
+    again = list(search(spec, tmp_path / "run"))
+    assert outcomes(again) == outcomes(trials)
+    longer = override_spec(spec, ["budget.minutes=10"])
+    assert outcomes(list(search(longer, tmp_path / "run")))[: len(trials)] == outcomes(trials)
+    assert len(list(search(longer, tmp_path / "run"))) > len(trials)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"trials": 5, "spec": []}', '{"trials": 5, "spec": {"budget": 3}}'])
+def test_a_damaged_search_json_is_written_anew(text: str, tmp_path: Path) -> None:
+    spec = make_spec("random", budget={"minutes": 60, "trials": 5})
+    trials = run_all(spec, tmp_path / "run")
+    whole = (tmp_path / "run" / "search.json").read_text()
+    (tmp_path / "run" / "search.json").write_text(text)
+    assert run_all(spec, tmp_path / "run") == trials
+    assert (tmp_path / "run" / "search.json").read_text() == whole
 
 
 def test_constraints_hold_for_every_trial(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 PARENTS = 5  # of candidates: the best so far; where there are costs, the front
 BUDGETS = 4  # of costs, within which a candidate is held against what is known: few, so that trials aim at various ones
-BEYOND = 1.25  # how far they range, in ranges of all costs: in a fifth of them anything fits
+UNBOUND = 0.2  # share of the budgets in which anything fits
 MODELS = 40  # draws of the hyperparameters, weighted by how well they explain the scores
-MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest
+MEMORY = 200  # trials that the predictor knows: half of them the best, half the latest; and a whole front
 NEGLIGIBLE = 1e-4  # a draw whose share in the average is smaller is left out
 NOISE_FLOOR = 1e-5
 
@@ -50,9 +50,9 @@ class Predictor(Strategy):
     costs, known beforehand: a candidate's gain is what it is expected to add to the best score within a budget, summed
     over a few budgets that each trial draws from the range of all costs and somewhat beyond. Over many budgets that is
     the expected gain in hypervolume (Emmerich et al. 2006, doi:10.1109/TEVC.2005.859463) where only one objective is
-    uncertain, which neglects the dear end of the front; few are a random scalarization (Paria et al. 2020,
-    arXiv:1805.12168). Scores count in quantiles of their ranks. Without a measure among the objectives the first
-    decides.
+    uncertain, and a search that follows it neglects the dear end of the front; a few are a random scalarization (Paria
+    et al. 2020, arXiv:1805.12168). Scores count in quantiles of their ranks. Without a measure among the objectives the
+    first decides.
     """
 
     class Config(StrategyConfig):
@@ -93,8 +93,9 @@ class Predictor(Strategy):
                 self._front = front([*self._front, trial], self.problem.objectives)
 
     def _remembered(self) -> list[Trial]:
-        """The front, of one longer than MEMORY every second, third, …; then the best; and as many of the latest."""
-        best = {trial.trial: trial for trial in self._front[:: 1 + len(self._front) // MEMORY]}
+        """The front (of one longer than MEMORY every second, third, … and the last), then the best, then the latest."""
+        step = max(1, math.ceil(len(self._front) / MEMORY))
+        best = {trial.trial: trial for trial in [*self._front[::step], *self._front[-1:]]}
         others = (trial for trial in self._best if trial.trial not in best)
         best |= {trial.trial: trial for trial in islice(others, max(0, MEMORY // 2 - len(best)))}
         latest = islice((trial for trial in reversed(self.told) if trial.trial not in best), MEMORY // 2)
@@ -136,7 +137,8 @@ class Predictor(Strategy):
             return expected_improvement(*alike, levels, draw, levels.max(keepdims=True), np.ones((1, len(candidates))))
         spent, asked = (np.array([self._cost(g) for g in genotypes]) for genotypes in (known, candidates))
         low, high = (bound(np.concatenate([spent, asked]), axis=0) for bound in (np.min, np.max))
-        budgets = low + BEYOND * (high - low) * draw.random((BUDGETS, len(self._costs)))
+        beyond = 1 / (1 - UNBOUND ** (1 / len(self._costs)))
+        budgets = low + beyond * (high - low) * draw.random((BUDGETS, len(self._costs)))
         within, fits = ((budgets[:, None] >= costs[None]).all(2) for costs in (spent, asked))
         best = np.where(within, levels[None], levels.min()).max(1)
         rivals, place = np.unique(best, return_inverse=True)
