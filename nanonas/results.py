@@ -80,17 +80,15 @@ def summary(
 
 def is_finished(run: Path, spec: Spec, trials: int) -> bool:
     """Whether search.json tells of a search that ended after so many trials because these minutes were over."""
+    if spec.budget.minutes is None:
+        return False
     try:
         found = read_json(run / "search.json")
     except RunError:
         return False
-    budget = spec.budget.model_dump(mode="json")
-    return spec.budget.minutes is not None and found.get("trials") == trials and _budget_of(found) == budget
-
-
-def _budget_of(found: Mapping[str, Any]) -> object:
-    spec = found.get("spec")
-    return spec.get("budget") if isinstance(spec, dict) else None
+    told = found.get("spec")
+    budget = told.get("budget") if isinstance(told, dict) else None
+    return found.get("trials") == trials and budget == spec.budget.model_dump(mode="json")
 
 
 def _entry(trial: Trial, report: Mapping[str, float]) -> dict[str, Any]:
