@@ -6,7 +6,7 @@
 The recipe is that of `train` in the preset cifar10-evo; accuracy is that of validation images, the seconds are those
 of a training on one core while the other cores train too, or while they share the GPU. Appends to
 benchmarks/results/ablation.json, a row a variant and seed; skips what is there. Parts of the search are switched off
-with `headline.py search --set …`.
+by `parts.py`.
 """
 
 import argparse

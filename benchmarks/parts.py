@@ -1,13 +1,13 @@
 """What each part of the search is worth: cifar10-evo as it is, and with one part switched off at a time.
 
-    python benchmarks/parts.py --root cifar10-jpeg [--seed 0] [--again 0 1 2]
+    python benchmarks/parts.py --root cifar10-jpeg [--seed 0] [--again 0 1 2] [--times 1 2.6]
     python benchmarks/parts.py --table
 
 Each search is as a user types it, for the preset's minutes, on two cores without a GPU; as many run side by side as
 there are pairs of cores. Its winner is then trained by the recipe of `train` for as many epochs as two cores make in a
 third of the preset's minutes, which is measured on them, without the validation images that score it: on the GPU if
-there is one, else on a core each. Linux only. Appends to benchmarks/results/parts.json, a row a search and a row a
-training; skips what is there.
+there is one, else on a core each; and for so many --times these epochs, since searches side by side slow one another.
+Linux only. Appends to benchmarks/results/parts.json, a row a search and a row a training; skips what is there.
 """
 
 import os
@@ -97,25 +97,27 @@ def trained(job: tuple[str, int, int, list[str]]) -> dict[str, Any]:
     return {"trained": genotype, "epochs": epochs, "again": again, **metrics, "environment": environment(threads=1)}
 
 
-def table() -> None:
+def table(longer: list[float]) -> None:
     rows = RECORD.rows()
-    heads = f"{'trials':>6} {'search':>7} {'MACs':>6} {'epochs':>6}"
-    print(f"{'one part switched off':<36} {heads}  validation accuracy after these epochs")
+    print(f"{'one part switched off':<42} trials  search   MACs  validation accuracy")
     for row in (row for row in rows if "part" in row):
-        accuracies = [
-            100 * other["val_accuracy"]
-            for other in rows
-            if (other.get("trained"), other["epochs"]) == (row["genotype"], row["epochs"])
-        ]
-        spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
-        mean = f"{statistics.fmean(accuracies):.2f}{spread} % (n={len(accuracies)})" if accuracies else "–"
-        numbers = f"{row['trials']:6} {row['search_seconds']:5.0f} s {row['macs'] / 1e6:4.1f} M {row['epochs']:6}"
-        print(f"{row['part'] + ', seed ' + str(row['seed']):<36} {numbers}  {mean}")
+        numbers = f"{row['trials']:6} {row['search_seconds']:5.0f} s {row['macs'] / 1e6:4.1f} M"
+        means = []
+        for times in longer:
+            epochs = round(times * row["epochs"])
+            accuracies = [
+                100 * r["val_accuracy"] for r in rows if (r.get("trained"), r["epochs"]) == (row["genotype"], epochs)
+            ]
+            spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+            mean = f"{statistics.fmean(accuracies):.2f}{spread} %" if accuracies else "–"
+            means.append(f"{mean} after {epochs} epochs (n={len(accuracies)})")
+        print(f"{row['part'] + ', seed ' + str(row['seed']):<42} {numbers}  {', '.join(means)}")
 
 
 def main() -> None:
     parser = options(__doc__, Path("runs/parts"))
     parser.add_argument("--again", type=int, nargs="+", default=[0, 1, 2], help="seeds of the trainings")
+    parser.add_argument("--times", type=float, nargs="+", default=[1.0], help="so many times the measured epochs")
     arguments = parser.parse_args()
     data = [*data_of(arguments), *arguments.sets]
     if not arguments.table:
@@ -128,7 +130,8 @@ def main() -> None:
             with ProcessPoolExecutor(len(pairs), mp_context=get_context("spawn")) as pool:
                 for row in pool.map(searched, jobs):
                     RECORD.append(row)
-        wanted = dict.fromkeys((row["genotype"], row["epochs"]) for row in RECORD.rows() if "part" in row)
+        winners = [(row["genotype"], row["epochs"]) for row in RECORD.rows() if "part" in row]
+        wanted = dict.fromkeys((name, round(times * epochs)) for times in arguments.times for name, epochs in winners)
         trainings = [
             (genotype, epochs, again, data)
             for again in arguments.again
@@ -137,7 +140,7 @@ def main() -> None:
         ]
         for row in side_by_side(trained, trainings):
             RECORD.append(row)
-    table()
+    table(arguments.times)
 
 
 if __name__ == "__main__":
