@@ -27,7 +27,7 @@ from nanonas import load_spec
 from nanonas.data import load_dataset
 from nanonas.environment import cores, environment
 from nanonas.images import Images
-from nanonas.muon import Muon
+from nanonas.optimizers import Muon
 from nanonas.recipe import Recipe
 from nanonas.spaces import SPACES
 from nanonas.training import MUON_MOMENTUM, Trainer, computes_in_bfloat16, parts_of_a_batch
@@ -93,11 +93,10 @@ def measured(root: Path, genotype: str, rounds: int) -> dict[str, object]:
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                 logits = model(batch)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            for optimizer in (sgd, muon):
-                optimizer.zero_grad()
+            model.zero_grad()
             loss.backward()
-            for optimizer in (sgd, muon):
-                optimizer.step()
+            sgd.step()
+            muon.step()
             return len(batch)
 
         return step

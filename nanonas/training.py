@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .cuda_graph import CapturedStep
 from .errors import EvaluationError, SpecError
 from .images import Images, at_once, augment
-from .muon import Muon
+from .optimizers import SGD, Muon, Optimizer
 from .recipe import Recipe, share_of_side
 
 PREDICT_BATCH = 500
@@ -139,9 +139,7 @@ class Trainer:
         self.progress = 0.0
         self.steps_left = float(recipe.epochs * self.steps_per_epoch)
         self._rate = torch.zeros((), device=self.device)  # what a captured step reads
-        self.optimizers = _optimizers(self.network, recipe, fused=self.device.type in ("cpu", "cuda"))
-        groups = [(optimizer, group) for optimizer in self.optimizers for group in optimizer.param_groups]
-        self._state = {p: optimizer.state for optimizer, group in groups for p in group["params"]}
+        self.optimizers = _optimizers(self.network, recipe)
         self.networks = [self.network, *(_sharing_weights(self.network) for _ in range(parts - 1))]
         self._threads = max(1, torch.get_num_threads() // parts)  # of each part
         self._captured = CapturedStep() if captures and self.device.type == "cuda" else None
@@ -204,8 +202,7 @@ class Trainer:
         rate = learning_rate(self.recipe, self.progress + (1 - self.progress) / max(1.0, self.steps_left) / 2)
         given = rate if self._captured is None else self._rate.fill_(rate)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = given
+            optimizer.lr = given
         if self._captured is not None:
             return self._captured(self._whole_step, *self._batch(chosen, generators[0]))
         parts = zip(self.networks, chosen.tensor_split(len(self.networks)), generators, strict=True)
@@ -245,22 +242,21 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Weights and momentum by name, for a file without code; progress travels beside it."""
-        momentum = {
-            f"momentum.{name}": self._state[parameter][parameter]["momentum_buffer"]
-            for name, parameter in self.network.named_parameters()
-            if parameter in self._state[parameter]
-        }
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()} | momentum
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors = network | {f"momentum.{name}": buffer for name, buffer in self._momentum().items()}
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
     def load_state(self, tensors: dict[str, Tensor], epoch: int, progress: float, steps_left: float) -> None:
         network = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         self.network.load_state_dict(network)
-        for name, parameter in self.network.named_parameters():
-            if f"momentum.{name}" in tensors:
-                buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
-                self._state[parameter][parameter]["momentum_buffer"] = buffer
+        for name, buffer in self._momentum().items():
+            buffer.copy_(tensors[f"momentum.{name}"])
         self.epoch, self.progress, self.steps_left = epoch, progress, steps_left
+
+    def _momentum(self) -> dict[str, Tensor]:
+        """By the parameter's name."""
+        found = {p: buffer for optimizer in self.optimizers for p, buffer in optimizer.momentum_of.items()}
+        return {name: found[p] for name, p in self.network.named_parameters() if p in found}
 
 
 def parts_of_a_batch(network: nn.Module, device: torch.device, batch_size: int) -> int:
@@ -278,23 +274,19 @@ def _sharing_weights(network: nn.Module) -> nn.Module:
     return twin
 
 
-def _optimizers(network: nn.Module, recipe: Recipe, fused: bool) -> list[torch.optim.Optimizer]:
+def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
     """Muon for filters that see more than one channel, if the recipe says so; SGD for all else, with weight decay on
     what has more than one dimension."""
     muon = recipe.optimizer == "muon"
     filters = [p for p in network.parameters() if muon and p.ndim == 4 and p.shape[1] > 1]
     others = [p for p in network.parameters() if not any(p is f for f in filters)]
-    sgd = torch.optim.SGD(
-        [
-            {"params": [p for p in others if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        fused=fused,
-    )
-    return [sgd, Muon(filters, recipe.learning_rate, MUON_MOMENTUM, recipe.filter_decay)] if filters else [sgd]
+    rate, momentum = recipe.learning_rate, recipe.momentum
+    optimizers = [
+        SGD([p for p in others if p.ndim > 1], rate, momentum, recipe.weight_decay),
+        SGD([p for p in others if p.ndim <= 1], rate, momentum, 0.0),
+        Muon(filters, rate, MUON_MOMENTUM, recipe.filter_decay),
+    ]
+    return [optimizer for optimizer in optimizers if optimizer.parameters]
 
 
 @torch.inference_mode()

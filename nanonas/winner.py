@@ -271,7 +271,7 @@ class _Training:
             state = _State.model_validate_json(metadata.get("state", ""))
             if state.request == self.request:
                 self.trainer.load_state(tensors, state.epoch, state.progress, state.steps_left)
-        except (RunError, ValidationError, RuntimeError, TypeError):
+        except (RunError, ValidationError, LookupError, RuntimeError, TypeError):
             raise RunError(f"{self.checkpoint} is damaged; delete it to train from the start") from None
         if state.request != self.request:
             raise RunError(f"{self.target} holds a half-done training with other settings; choose another --out")

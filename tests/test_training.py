@@ -154,19 +154,19 @@ def test_a_loss_that_is_no_number_is_an_evaluation_error() -> None:
 
 def test_weight_decay_spares_biases_and_batch_norm() -> None:
     trainer = Trainer(ready(), images(), Recipe(weight_decay=0.1), True, 0)
-    decayed, others = trainer.optimizers[0].param_groups
-    assert all(p.ndim > 1 for p in decayed["params"])
-    assert all(p.ndim == 1 for p in others["params"])
-    assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    decayed, others = trainer.optimizers
+    assert all(p.ndim > 1 for p in decayed.parameters)
+    assert all(p.ndim == 1 for p in others.parameters)
+    assert (decayed.weight_decay, others.weight_decay) == (0.1, 0.0)
 
 
 def test_muon_takes_the_filters_that_see_several_channels() -> None:
     depthwise = nn.Conv2d(4, 4, 3, groups=4)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), depthwise, nn.Flatten(), nn.Linear(64, 2))
-    sgd, muon = Trainer(net, images(), recipe(1, "muon"), True, 0).optimizers
-    (filters,) = muon.param_groups[0]["params"]
+    *sgd, muon = Trainer(net, images(), recipe(1, "muon"), True, 0).optimizers
+    (filters,) = muon.parameters
     assert filters is net[0].weight
-    assert sum(len(group["params"]) for group in sgd.param_groups) == 5
+    assert sum(len(optimizer.parameters) for optimizer in sgd) == 5
 
 
 def test_precision_is_that_of_the_machine_unless_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_the_rate_rises_and_falls() -> None:
 def test_progress_ends_at_one() -> None:
     trainer = train(3)
     assert trainer.progress == pytest.approx(1)
-    assert trainer.optimizers[0].param_groups[0]["lr"] < 0.01
+    assert trainer.optimizers[0].lr < 0.01
 
 
 # ---- images

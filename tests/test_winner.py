@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from nanonas import evaluate, export, load_model, train, winner
+from nanonas.classifier import load_tensors, save_tensors
 from nanonas.errors import NanonasError, RunError, SpecError
 from nanonas.recipe import Progress
 from nanonas.run_directory import count_test_look
@@ -118,7 +119,14 @@ def test_a_half_done_training_with_other_settings_is_not_continued(untrained: Pa
         train(untrained, on_progress=kill)
     with pytest.raises(RunError, match="other settings"):
         train(untrained, overrides=["train.epochs=5"])
-    (untrained / "checkpoint.safetensors").write_bytes(b"torn")
+    checkpoint = untrained / "checkpoint.safetensors"
+    tensors, metadata = load_tensors(checkpoint)
+    for lost in ("network.", "momentum."):
+        name = next(name for name in tensors if name.startswith(lost))
+        save_tensors(checkpoint, {key: tensor for key, tensor in tensors.items() if key != name}, metadata)
+        with pytest.raises(RunError, match="damaged"):
+            train(untrained)
+    checkpoint.write_bytes(b"torn")
     with pytest.raises(RunError, match="damaged"):
         train(untrained)
 

@@ -25,15 +25,20 @@ class LocalSearch(Strategy):
         super().__init__(config, problem)
         self.places: dict[int, Trial] = {}  # where each climb stands, by the trial that it began with
         self._climb: dict[int, int] = {}  # the climb that a trial belongs to
+        self._known: dict[int, int] = {}  # how many neighbours a trial has, where all were refused, which is for good
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         for place in reversed(self.places.values()):
+            if place.trial in self._known:
+                rng.shuffle([None] * self._known[place.trial])  # draws as one that was resumed and does not know it
+                continue
             neighbours = list(self.space.neighbours(place.genotype))
             rng.shuffle(neighbours)
             for genotype in neighbours:
                 proposal = Proposal(genotype, parent=place.trial)
                 if accepts(proposal):
                     return proposal
+            self._known[place.trial] = len(neighbours)
         return Proposal(self.space.sample(rng))
 
     def tell(self, trial: Trial) -> None:

@@ -1,9 +1,14 @@
-"""Muon: steps of equal singular values."""
+"""Muon has steps of equal singular values; SGD is torch's."""
 
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
 import torch
 from torch import nn
 
-from nanonas.muon import Muon, orthogonalized
+from nanonas.optimizers import SGD, Muon, orthogonalized
 from nanonas.training import seeded
 
 
@@ -48,3 +53,36 @@ def test_weight_decay_is_decoupled_and_no_gradient_is_no_step() -> None:
     Muon([still, moving], lr=0.1, momentum=0.0, weight_decay=0.5).step()
     assert torch.equal(still, torch.ones_like(still))
     assert torch.allclose(moving, torch.full_like(moving, 0.95))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_steps_as_that_of_torch(momentum: float) -> None:
+    start = [torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.ones(5)]
+    own, others, lone = ([nn.Parameter(tensor.clone()) for tensor in start] for _ in range(3))
+    optimizers = [
+        SGD(own, lr=0.1, momentum=momentum, weight_decay=0.01),
+        torch.optim.SGD(others, 0.1, momentum, weight_decay=0.01, nesterov=momentum > 0),
+    ]
+    for step in range(3):
+        for parameter in (*own, *others):
+            parameter.grad = parameter.detach() * 2 + step
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(own, others, strict=True))
+    SGD(lone, lr=0.1, momentum=momentum, weight_decay=0.01).step()
+    assert all(torch.equal(a, b) for a, b in zip(lone, start, strict=True))  # no gradient, no step
+
+
+def test_training_does_not_import_the_compiler_of_torch() -> None:
+    lines = """
+        import sys
+        import torch
+        from torch import nn
+        from nanonas.optimizers import SGD, Muon
+        filters = [nn.Parameter(torch.ones(4, 2, 3, 3))]
+        filters[0].grad = torch.ones(4, 2, 3, 3)
+        for kind in (SGD, Muon):
+            kind(filters, lr=0.1, momentum=0.9, weight_decay=0.01).step()
+        assert "torch._dynamo" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", dedent(lines)], check=True)
