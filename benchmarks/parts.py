@@ -7,14 +7,16 @@ Each search is as a user types it, for the preset's minutes, on two cores withou
 there are pairs of cores. Its winner is then trained by the recipe of `train` for as many epochs as two cores make in a
 third of the preset's minutes, which is measured on them, without the validation images that score it: on the GPU if
 there is one, else on a core each; and for so many --times these epochs, since searches side by side slow one another.
-Linux only. Appends to benchmarks/results/parts.json, a row a search and a row a training; skips what is there.
+Linux only. Appends to benchmarks/results/parts.json a row a search, a timing and a training; skips what is there.
 """
 
+import argparse
 import os
 import statistics
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
 import torch
 from common import Record, as_trained, side_by_side
-from whole_runs import data_of, options, search
+from whole_runs import data_of, options, search, settings
 
 from nanonas import load_spec
 from nanonas.data import load_dataset
@@ -48,9 +50,29 @@ PARTS: dict[str, list[str]] = {
 }
 
 
-def epochs_in(minutes: float, genotype: str, data: list[str]) -> int:
-    """How many epochs of `train`, without the validation images, two threads make."""
-    spec = as_trained(PRESET, data)
+def searched(job: tuple[str, int, list[str], Path], cores: list[int]) -> dict[str, Any]:
+    name, seed, sets, out = job
+    os.sched_setaffinity(0, cores)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    found, seconds = search(PRESET, [*sets, f"seed={seed}", *PARTS[name]], out / f"{name}-{seed}")
+    best = found["best"]
+    return {
+        "part": name,
+        "seed": seed,
+        "sets": PARTS[name],
+        "search_seconds": seconds,
+        **{key: found[key] for key in ("trials", "cached", "failed")},
+        "genotype": best["genotype"],
+        **{key: best["metrics"][key] for key in ("val_accuracy", "params", "macs")},
+        "environment": environment(threads=1) | {"gpu": []},
+    }
+
+
+def timed(job: tuple[str, list[str]], cores: list[int]) -> dict[str, Any]:
+    """How many epochs of `train`, without the validation images, two threads make in their share of its minutes."""
+    genotype, sets = job
+    os.sched_setaffinity(0, cores)
+    spec = as_trained(PRESET, sets)
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
     space = SPACES[spec.space.name](spec.space)
     dataset = load_dataset(spec.data, print)
@@ -63,34 +85,30 @@ def epochs_in(minutes: float, genotype: str, data: list[str]) -> int:
         trainer.run_epoch(steps=STEPS)  # to warm up
         start = time.perf_counter()
         trainer.run_epoch(steps=STEPS)
-        steps = trainer.steps_in(60 * minutes, (time.perf_counter() - start) / STEPS)
+        steps = trainer.steps_in(60 * SHARE * (spec.train.minutes or 0), (time.perf_counter() - start) / STEPS)
     shown = len(images) * (1 - spec.data.validation_fraction)
-    return round(steps * spec.train.batch_size / shown)
+    epochs = round(steps * spec.train.batch_size / shown)
+    return {"timed": genotype, "epochs": epochs, "environment": environment(threads=2) | {"gpu": []}}
 
 
-def searched(job: tuple[str, int, list[str], Path, list[int]]) -> dict[str, Any]:
-    name, seed, data, out, cores = job
-    os.sched_setaffinity(0, cores)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    found, seconds = search(PRESET, [*data, f"seed={seed}", *PARTS[name]], out / f"{name}-{seed}")
-    best = found["best"]
-    minutes = SHARE * (load_spec(PRESET, data).train.minutes or 0)
-    return {
-        "part": name,
-        "seed": seed,
-        "sets": PARTS[name],
-        "search_seconds": seconds,
-        **{key: found[key] for key in ("trials", "cached", "failed")},
-        "genotype": best["genotype"],
-        **{key: best["metrics"][key] for key in ("val_accuracy", "params", "macs")},
-        "epochs": epochs_in(minutes, best["genotype"], data),
-        "environment": environment(threads=1),
-    }
+def in_pairs(function: Callable[[Any, list[int]], dict[str, Any]], jobs: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """Results as they come: two cores a job, all of a round begun together. What fails is raised in the end."""
+    cores, errors = sorted(os.sched_getaffinity(0)), []
+    pairs = [cores[at : at + 2] for at in range(0, max(1, len(cores) - 1), 2)]
+    for at in range(0, len(jobs), len(pairs)):
+        with ProcessPoolExecutor(len(pairs), mp_context=get_context("spawn")) as pool:
+            waiting = [pool.submit(function, job, pair) for job, pair in zip(jobs[at:], pairs, strict=False)]
+            for done in as_completed(waiting):
+                error = done.exception()
+                errors += [error] if error else []
+                yield from [] if error else [done.result()]
+    if errors:
+        raise errors[0]
 
 
 def trained(job: tuple[str, int, int, list[str]]) -> dict[str, Any]:
-    genotype, epochs, again, data = job
-    spec = as_trained(PRESET, data, {"epochs": epochs})
+    genotype, epochs, again, sets = job
+    spec = as_trained(PRESET, sets, {"epochs": epochs})
     space = SPACES[spec.space.name](spec.space)
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
     metrics = evaluator.evaluate(space, space.parse(genotype), evaluator.fidelity, again)
@@ -99,19 +117,20 @@ def trained(job: tuple[str, int, int, list[str]]) -> dict[str, Any]:
 
 def table(longer: list[float]) -> None:
     rows = RECORD.rows()
+    epochs_of = {(row["timed"], str(row["changes"])): row["epochs"] for row in rows if "timed" in row}
     print(f"{'one part switched off':<42} trials  search   MACs  validation accuracy")
     for row in (row for row in rows if "part" in row):
         numbers = f"{row['trials']:6} {row['search_seconds']:5.0f} s {row['macs'] / 1e6:4.1f} M"
         means = []
         for times in longer:
-            epochs = round(times * row["epochs"])
-            accuracies = [
-                100 * r["val_accuracy"] for r in rows if (r.get("trained"), r["epochs"]) == (row["genotype"], epochs)
-            ]
+            epochs = round(times * epochs_of.get((row["genotype"], str(row["changes"])), 0))
+            wanted = {"trained": row["genotype"], "epochs": epochs, "changes": row["changes"]}
+            accuracies = [100 * other["val_accuracy"] for other in rows if wanted.items() <= other.items()]
             spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
             mean = f"{statistics.fmean(accuracies):.2f}{spread} %" if accuracies else "–"
             means.append(f"{mean} after {epochs} epochs (n={len(accuracies)})")
-        print(f"{row['part'] + ', seed ' + str(row['seed']):<42} {numbers}  {', '.join(means)}")
+        told = " ".join([row["part"], *row["changes"], f"seed {row['seed']}"])
+        print(f"{told:<42} {numbers}  {', '.join(means)}")
 
 
 def main() -> None:
@@ -119,28 +138,34 @@ def main() -> None:
     parser.add_argument("--again", type=int, nargs="+", default=[0, 1, 2], help="seeds of the trainings")
     parser.add_argument("--times", type=float, nargs="+", default=[1.0], help="so many times the measured epochs")
     arguments = parser.parse_args()
-    data = [*data_of(arguments), *arguments.sets]
     if not arguments.table:
-        load_dataset(load_spec(PRESET, data).data, lambda text: print(text, file=sys.stderr))
-        cores = sorted(os.sched_getaffinity(0))
-        pairs = [cores[at : at + 2] for at in range(0, max(1, len(cores) - 1), 2)]
-        todo = [(name, seed) for seed in arguments.seed for name in PARTS if not RECORD.has(part=name, seed=seed)]
-        for at in range(0, len(todo), len(pairs)):
-            jobs = [(*job, data, arguments.out, pair) for job, pair in zip(todo[at:], pairs, strict=False)]
-            with ProcessPoolExecutor(len(pairs), mp_context=get_context("spawn")) as pool:
-                for row in pool.map(searched, jobs):
-                    RECORD.append(row)
-        winners = [(row["genotype"], row["epochs"]) for row in RECORD.rows() if "part" in row]
-        wanted = dict.fromkeys((name, round(times * epochs)) for times in arguments.times for name, epochs in winners)
-        trainings = [
-            (genotype, epochs, again, data)
-            for again in arguments.again
-            for genotype, epochs in wanted
-            if not RECORD.has(trained=genotype, epochs=epochs, again=again)
-        ]
-        for row in side_by_side(trained, trainings):
-            RECORD.append(row)
+        measure(arguments)
     table(arguments.times)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    sets, changes = [*data_of(arguments), *arguments.sets], settings(arguments.sets)
+    load_dataset(load_spec(PRESET, sets).data, lambda text: print(text, file=sys.stderr))
+    arms = [(name, seed) for seed in arguments.seed for name in PARTS]
+    searches = [
+        (*arm, sets, arguments.out) for arm in arms if not RECORD.has(part=arm[0], seed=arm[1], changes=changes)
+    ]
+    for row in in_pairs(searched, searches):
+        RECORD.append({"changes": changes} | row)
+    found = [row for row in RECORD.rows() if "part" in row and row["changes"] == changes]
+    winners = dict.fromkeys(row["genotype"] for row in found if row["seed"] in arguments.seed)
+    for row in in_pairs(timed, [(name, sets) for name in winners if not RECORD.has(timed=name, changes=changes)]):
+        RECORD.append({"changes": changes} | row)
+    epochs = {row["timed"]: row["epochs"] for row in RECORD.rows() if "timed" in row and row["changes"] == changes}
+    trainings = [
+        (name, round(times * epochs[name]), again, sets)
+        for again in arguments.again
+        for times in arguments.times
+        for name in winners
+    ]
+    todo = [job for job in trainings if not RECORD.has(trained=job[0], epochs=job[1], again=job[2], changes=changes)]
+    for row in side_by_side(trained, todo):
+        RECORD.append({"changes": changes} | row)
 
 
 if __name__ == "__main__":

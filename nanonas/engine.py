@@ -78,7 +78,10 @@ def search(
                 yield trial
             if loop.stopped:
                 log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
-        write_json(run / "search.json", summary(run, spec, loop.trials, loop.repeats, problem, evaluator, latency))
+        by_budget = "minutes" if loop.over else "trials"
+        ended = "failures" if loop.failures.verdict else "space" if loop.stopped else by_budget
+        result = summary(run, spec, loop.trials, loop.repeats, ended, problem, evaluator, latency)
+        write_json(run / "search.json", result)
         log.note(f"search ends after {len(loop.trials)} trials")
     if loop.failures.verdict:
         raise RunError(
@@ -94,12 +97,11 @@ Identity = tuple[int | float | str, ...]
 
 @dataclass(frozen=True)
 class _Asked:
-    """A trial under way: what was proposed, after how many repeats, since when, and its evaluation or its old line."""
+    """A trial under way: what was proposed, after how many repeats, and its evaluation or its old line."""
 
     proposal: Proposal
     repeats: int
     seed: int
-    since: float
     work: Line | Pending
 
 
@@ -121,10 +123,8 @@ class _Loop:
         self.failures = Failures(problem.space)
         self._known: set[Identity] = set()  # what was proposed
         self._failed: set[Identity] = set()  # of those, what is not proposed again, even where repeats count
-        self._timed = 0  # trials of this session, but for the first ones, which wait for workers
-        self._took = 0.0  # seconds of all these, from asking to telling
-        self._before = journal.lines[-1].elapsed if journal.lines else 0.0
-        self._began = time.monotonic()
+        self._took = 0.0  # seconds from asking to telling, of all but the first trials, which wait for workers
+        self._began = time.monotonic() - (journal.lines[-1].elapsed if journal.lines else 0.0)
 
     def __iter__(self) -> Iterator[Trial]:
         pending: deque[_Asked] = deque()
@@ -143,17 +143,17 @@ class _Loop:
             yield self._told(pending.popleft())
 
     def _may_ask(self, trial: int) -> bool:
-        budget = self.spec.budget
+        budget, timed = self.spec.budget, len(self.trials) - self.spec.executor.lookahead
         if self.stopped or self.failures.verdict:
             return False
         if trial < len(self.journal.lines):
             return True
-        if budget.minutes is not None and self._elapsed() + self._took / max(1, self._timed) >= budget.minutes * 60:
+        if budget.minutes is not None and self._elapsed() + self._took / max(1, timed) >= budget.minutes * 60:
             self.over = True  # and stays so, or a trial could be asked for later than its turn
         return not self.over and (budget.trials is None or trial < budget.trials)
 
     def _elapsed(self) -> float:
-        return self._before + time.monotonic() - self._began
+        return time.monotonic() - self._began
 
     def _believed(self, line: Line) -> _Asked:
         try:
@@ -163,7 +163,7 @@ class _Loop:
         proposal = Proposal(genotype, line.fidelity, line.parent)
         self._known.add(self._identity(proposal, line.seed))
         self.repeats += line.repeats
-        return _Asked(proposal, line.repeats, line.seed, line.elapsed, line)
+        return _Asked(proposal, line.repeats, line.seed, line)
 
     def _ask(self, trial: int) -> _Asked | None:
         """Starts on a proposal that is new, connected and within the constraints; None when there is none left."""
@@ -187,7 +187,7 @@ class _Loop:
             self._known.add(self._identity(proposal, seed))
             self.repeats += refused[KNOWN]
             proposal = Proposal(proposal.genotype, self._fidelity(proposal), proposal.parent)
-            return _Asked(proposal, refused[KNOWN], seed, self._elapsed(), self._start(trial, proposal, seed))
+            return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
         self.repeats += refused[KNOWN]
         scarce = refused[INFEASIBLE] >= MAX_INFEASIBLE
         self.stopped = (
@@ -228,8 +228,8 @@ class _Loop:
 
     def _told(self, asked: _Asked) -> Trial:
         trial = self._finish(len(self.trials), asked)
-        if trial.trial >= len(self.journal.lines) + self.spec.executor.lookahead:
-            self._timed, self._took = self._timed + 1, self._took + trial.elapsed - asked.since
+        if trial.trial >= self.spec.executor.lookahead:  # it was asked for when the one so many before it was told
+            self._took += trial.elapsed - self.trials[-self.spec.executor.lookahead].elapsed
         self.trials.append(trial)
         self.strategy.tell(trial)
         if not trial.ok:

@@ -40,6 +40,7 @@ def summary(
     spec: Spec,
     trials: Sequence[Trial],
     cached: int,
+    ended: str,
     problem: Problem,
     evaluator: Evaluator,
     latency: Latency,
@@ -47,6 +48,7 @@ def summary(
     """The content of search.json.
 
     Args:
+        ended: by what: trials, minutes, failures or space.
         evaluator: adds its report to the best, for readers.
         latency: measures the best and the front, for readers too, where the search looked at predictions.
     """
@@ -70,6 +72,7 @@ def summary(
         evaluated=len(trials) - failed,
         cached=cached,
         failed=failed,
+        ended=ended,
         seconds=trials[-1].elapsed if trials else 0.0,
         random=_random_sample(trials, spec),
         **_proxies(trials, spec, problem.space),
@@ -80,15 +83,14 @@ def summary(
 
 def is_finished(run: Path, spec: Spec, trials: int) -> bool:
     """Whether search.json tells of a search that ended after so many trials because these minutes were over."""
-    if spec.budget.minutes is None:
-        return False
     try:
         found = read_json(run / "search.json")
     except RunError:
         return False
     told = found.get("spec")
     budget = told.get("budget") if isinstance(told, dict) else None
-    return found.get("trials") == trials and budget == spec.budget.model_dump(mode="json")
+    same = found.get("trials") == trials and budget == spec.budget.model_dump(mode="json")
+    return same and found.get("ended") == "minutes"
 
 
 def _entry(trial: Trial, report: Mapping[str, float]) -> dict[str, Any]:

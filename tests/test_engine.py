@@ -5,6 +5,7 @@ import os
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from fakes import Fake
 from test_strategies import make_spec, outcomes, override_spec
 
-from nanonas import runtime
+from nanonas import engine, runtime
 from nanonas.engine import search
 from nanonas.errors import RunError, SpecError
 from nanonas.evaluators import EVALUATORS
@@ -88,14 +89,16 @@ def test_a_candidate_may_raise_anything(tmp_path: Path) -> None:
     assert "fakes.py" in line["error"]
 
 
-def test_a_search_stops_when_most_candidates_fail(tmp_path: Path) -> None:
-    spec = make_spec("random", evaluator={"name": "fake", "bug_share": 1.0}, budget={"trials": 40})
+@pytest.mark.parametrize("budget", [{"trials": 40}, {"minutes": 60}])
+def test_a_search_stops_when_most_candidates_fail(budget: dict[str, int], tmp_path: Path) -> None:
+    spec = make_spec("random", evaluator={"name": "fake", "bug_share": 1.0}, budget=budget)
     stopped = r"11 of the last 11 trials failed: all with 'ZeroDivisionError: a bug'"
     with pytest.raises(RunError, match=stopped):
         list(search(spec, tmp_path / "run"))
     lookahead = spec.executor.lookahead
     assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 11 + lookahead - 1
-    assert json.loads((tmp_path / "run" / "search.json").read_text())["failed"] == 11 + lookahead - 1
+    result = json.loads((tmp_path / "run" / "search.json").read_text())
+    assert (result["failed"], result["ended"]) == (11 + lookahead - 1, "failures")
     with pytest.raises(RunError, match=stopped):  # another start, another chance
         list(search(spec, tmp_path / "run"))
     assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 2 * (11 + lookahead - 1)
@@ -176,6 +179,7 @@ def test_no_trial_is_begun_that_would_end_after_the_minutes(
     spec = make_spec("random", executor=executor, budget={"minutes": 119 / 60})
     trials = list(search(spec, tmp_path / "run"))
     assert trials[-1].elapsed == last
+    assert json.loads((tmp_path / "run" / "search.json").read_text())["ended"] == "minutes"
     again = list(search(spec, tmp_path / "run"))
     assert outcomes(again) == outcomes(trials)
     longer = override_spec(spec, ["budget.minutes=10"])
@@ -183,10 +187,35 @@ def test_no_trial_is_begun_that_would_end_after_the_minutes(
     assert len(list(search(longer, tmp_path / "run"))) > len(trials)
 
 
+def test_a_search_that_was_stopped_knows_how_long_trials_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten of 119 seconds each, and stopped after 100: what is begun anew would end at 110, but another not any more."""
+    clock, evaluate = [0.0], Fake.evaluate
+
+    def takes_its_time(*arguments: Any) -> Any:
+        clock[0] += 10
+        return evaluate(*arguments)
+
+    monkeypatch.setattr("nanonas.engine.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(Fake, "evaluate", takes_its_time)
+    spec = make_spec("random", executor={"name": "inline", "lookahead": 1}, budget={"minutes": 119 / 60})
+    begun = list(islice(search(spec, tmp_path / "run"), 10))
+    assert begun[-1].elapsed == 100
+    assert [trial.elapsed for trial in search(spec, tmp_path / "run")][9:] == [100, 110]
+
+
+def test_a_search_that_finds_nothing_says_so_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_INFEASIBLE", 100)
+    nothing = make_spec("random", constraints={"params": 24_500}, budget={"minutes": 60})
+    for _ in range(2):
+        with pytest.raises(SpecError, match="no architecture was found"):
+            list(search(nothing, tmp_path / "run"))
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"trials": 5, "spec": []}', '{"trials": 5, "spec": {"budget": 3}}'])
 def test_a_damaged_search_json_is_written_anew(text: str, tmp_path: Path) -> None:
     spec = make_spec("random", budget={"minutes": 60, "trials": 5})
     trials = run_all(spec, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "search.json").read_text())["ended"] == "trials"
     whole = (tmp_path / "run" / "search.json").read_text()
     (tmp_path / "run" / "search.json").write_text(text)
     assert run_all(spec, tmp_path / "run") == trials

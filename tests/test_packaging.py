@@ -34,7 +34,7 @@ LAYERS = [
         "evaluators",
         "exporters",
         "network",
-        "muon",
+        "optimizers",
         "cuda_graph",
         "images",
         "training",
