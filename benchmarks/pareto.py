@@ -100,7 +100,9 @@ def main() -> None:
             if arm not in there:
                 trials = None if arm == "predictor" else there.get("predictor")
                 if arm != "predictor" and trials is None:
-                    parser.error(f"the predictor has no row of seed {seed} on {machine} yet, whose trials {arm} gets: name it too")
+                    parser.error(
+                        f"no row of the predictor, seed {seed} on {machine}, tells how many trials: name it too"
+                    )
                 sets = [*data, *arguments.sets]
                 RECORD.append(searched(arm, seed, sets, trials, arguments.out / f"{arm}-{seed}"))
     table()

@@ -51,7 +51,7 @@ class Budget(Config):
         float | None,
         Field(
             gt=0,
-            description="of search, summed over restarts; what would end later, if it took the mean time so far, is not begun",
+            description="of search, over restarts; what would end later, if it took the mean time so far, is not begun",
         ),
     ] = None
 
