@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import nn
 from nanonas.environment import environment
 from nanonas.errors import ExportError
 from nanonas.exporters import EXPORTERS
-from nanonas.exporting import check_parity, parity
+from nanonas.exporting import check_parity, parity, rounding
 from nanonas.genotype import Genotype
 from nanonas.layers import ACTIVATIONS
 from nanonas.space import SearchSpace, Task
@@ -68,7 +69,7 @@ def difference(network: nn.Module, name: str, folder: Path) -> float:
         with torch.inference_mode():
             expected = network(images).numpy()
         found, agreement = parity(expected, file.run(images.numpy()))
-        check_parity(name, found, agreement, batch)
+        check_parity(name, found, agreement, batch, partial(rounding, network, images))
         worst = max(worst, found)
     return worst
 

@@ -22,7 +22,7 @@ from nanonas.data import load_dataset
 from nanonas.errors import ExportError, NanonasError, UnknownName
 from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
-from nanonas.exporting import check_loss, check_parity, metadata_of, parity, targets_of, training_pixels
+from nanonas.exporting import check_loss, check_parity, metadata_of, parity, rounding, targets_of, training_pixels
 from nanonas.inference import Model
 from nanonas.spaces import SPACES
 
@@ -316,6 +316,27 @@ def test_another_class_for_one_image_is_enough_to_fail(exported_run: Path) -> No
     other[17] = np.roll(other[17], 1)
     with pytest.raises(ExportError, match=r"top-1 agrees on 99\.61%"):
         check_parity("onnx", *parity(logits, other), 256)
+
+
+def test_a_file_may_be_off_by_a_few_of_the_roundings_of_the_network() -> None:
+    plain, cancelling = nn.Linear(3, 2, dtype=torch.float32), nn.Linear(3, 2)
+    with torch.no_grad():
+        cancelling.weight.fill_(1e4)
+        cancelling.bias.fill_(-1e4)
+    images = torch.rand(8, 3, generator=torch.Generator().manual_seed(0)) / 3
+    own = [rounding(nn.Sequential(nn.Flatten(), net), images[:, :, None, None]) for net in (plain, cancelling)]
+    assert own[0] < 1e-6
+    assert 1e-4 < own[1] < 1e-2
+    check_parity("onnx", 3 * own[1], 1.0, 8, lambda: own[1])
+    for difference, agreement, known in [
+        (5 * own[1], 1.0, own[1]),
+        (3 * own[1], 0.9, own[1]),
+        (3 * own[1], 1.0, own[0]),
+    ]:
+        with pytest.raises(ExportError, match="computes something else"):
+            check_parity("onnx", difference, agreement, 8, lambda known=known: known)
+    with pytest.raises(ExportError, match=r"\(allowed 0\.0001\)"):
+        check_parity("onnx", float("nan"), 1.0, 8, lambda: float("nan"))
 
 
 def test_an_unknown_format_suggests_the_nearest(run: Path) -> None:
