@@ -278,12 +278,21 @@ def test_local_search_tries_neighbours_of_the_best_place_until_one_is_better() -
 def test_local_search_begins_again_where_no_neighbour_is_new() -> None:
     strategy = make("local_search")
     told(strategy, [0.5])
-    restart = strategy.ask(1, random.Random(0), lambda proposal: False)
-    assert restart.parent is None
     strategy.tell(trial_of_proposal(1, child := strategy.ask(1, random.Random(1), accept), 0.1))
     assert child.parent == 0
+    restart = strategy.ask(2, random.Random(0), lambda proposal: False)
+    assert restart.parent is None
     strategy.tell(trial_of_proposal(2, restart, 0.2))
     assert strategy.ask(3, random.Random(0), accept).parent == 2  # worse than before, but the new place
+
+
+def test_local_search_draws_alike_whether_or_not_it_remembers_where_all_is_known() -> None:
+    one, other = (make("local_search") for _ in range(2))
+    for strategy in (one, other):
+        told(strategy, [0.5])
+    one.ask(1, random.Random(0), lambda proposal: False)  # remembers; the other is as after a resume
+    asked = [strategy.ask(1, random.Random(7), lambda proposal: False) for strategy in (one, other)]
+    assert asked[0] == asked[1]
 
 
 def test_a_climb_that_seemed_to_be_over_goes_on_when_its_last_neighbour_is_better() -> None:
