@@ -531,6 +531,8 @@ def test_random_networks_export(space: str, monkeypatch: pytest.MonkeyPatch) -> 
     """Three of those of benchmarks/exports.py: ONNX, TorchScript and pt2 at batches of 1, 2 and 7."""
     monkeypatch.syspath_prepend(Path(__file__).resolve().parent.parent / "benchmarks")
     exports = importlib.import_module("exports")
-    monkeypatch.setitem(exports.SETTINGS, "nasbench201", [{"cells": 1}])  # instead of five, which take a minute
+    shallow = {"cells": 1} if space == "nasbench201" else {"depths": [1, 2]} if space == "mobile" else {"cells": [1, 2]}
+    settings = [given | shallow for given in exports.SETTINGS.get(space, [{}])]
+    monkeypatch.setitem(exports.SETTINGS, space, settings)  # the others take minutes
     row = exports.measure(space, 3, 0)
     assert (row["genotypes"], row["failures"]) == (3, [])
