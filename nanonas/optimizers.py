@@ -22,6 +22,7 @@ class Optimizer:
         lr: learning rate of the next step; may be changed, also to a tensor, which a CUDA graph reads anew.
 
     Attributes:
+        fused: whether torch has one kernel for all of a step on the device of the parameters.
         momentum_of: running sums of gradients, one for each parameter, unless `momentum` is zero.
     """
 
@@ -30,9 +31,11 @@ class Optimizer:
     ) -> None:
         self.parameters = list(parameters)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.fused = all(parameter.device.type in ("cpu", "cuda") for parameter in self.parameters)
         self.momentum_of = {p: torch.zeros_like(p, requires_grad=False) for p in self.parameters} if momentum else {}
 
     def step(self) -> None:
+        """Changes the parameters in place, by their gradients as they are now."""
         raise NotImplementedError
 
 
@@ -46,7 +49,7 @@ class SGD(Optimizer):
             [parameter for parameter, _, _ in found],
             [gradient for _, gradient, _ in found],
             [buffer for _, _, buffer in found],
-            fused=all(parameter.device.type in ("cpu", "cuda") for parameter, _, _ in found),
+            fused=self.fused,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
             lr=self.lr,

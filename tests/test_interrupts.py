@@ -65,7 +65,7 @@ def wait_for_lines(run: Path, count: int, process: "subprocess.Popen[str]") -> N
     raise AssertionError("no trial within a minute")
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_number_of_workers_does_not_matter(workers: int, undisturbed: list[dict[str, Any]], tmp_path: Path) -> None:
     spec = load_spec("digits-evo", [*SETS, f"executor.workers={workers}"])
     list(search(spec, tmp_path / "run"))

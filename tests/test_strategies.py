@@ -198,8 +198,8 @@ def test_an_exhausted_space_stops_with_a_message(name: str, tmp_path: Path) -> N
 def test_a_population_around_which_all_is_known_gets_a_stranger(strategy: str, tmp_path: Path) -> None:
     small = {"name": strategy, "population_size": 2} | ({"sample_size": 2} if strategy == "evolution" else {})
     space = {"name": "nano", "operations": ["conv_1x1", "skip_connect", "none"], "widths": [16], "cells": [1]}
-    content = make_spec("random", space=space, budget={"trials": 200}).model_dump(mode="json")
-    assert len(list(search(Spec.model_validate(content | {"strategy": small}), tmp_path / "run"))) == 200
+    content = make_spec("random", space=space, budget={"trials": 400}).model_dump(mode="json")
+    assert len(list(search(Spec.model_validate(content | {"strategy": small}), tmp_path / "run"))) == 400
 
 
 # ---- regularized evolution
