@@ -134,8 +134,21 @@ class SqueezeExcitationModule(nn.Module):
         self.excite = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights: Tensor = self.excite(self.squeeze(x.mean(dim=(2, 3))).relu()).sigmoid()  # (N, C)
+        weights: Tensor = self.excite(self.squeeze(_pooled(x)).relu()).sigmoid()  # (N, C)
         return x * weights[:, :, None, None]
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """(N, C, H, W) → (N, C): global average pooling.
+
+    The gradient that torch makes of it is laid out channel by channel, whatever x is, and the layer before would have
+    to read one layout and write the other, which takes several times as long.
+    """
+    if x.requires_grad:
+        is_last = x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if is_last else torch.contiguous_format
+        x.register_hook(lambda gradient: gradient.contiguous(memory_format=layout))
+    return x.mean(dim=(2, 3))
 
 
 def _flow(edges: Sequence[tuple[int, int]], x: Tensor, apply: Callable[[int, Tensor], Tensor]) -> Tensor:
@@ -176,6 +189,6 @@ class ChainNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(x).mean(dim=(2, 3))  # (N, C)
+        x = _pooled(self.blocks(x))  # (N, C)
         logits: Tensor = self.head(self.dropout(x))
         return logits

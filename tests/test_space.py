@@ -99,6 +99,19 @@ def test_networks_are_built_as_measured(space: SearchSpace) -> None:
         assert counter.get_total_flops() == 2 * 2 * measured["macs"]
 
 
+def test_the_gradient_comes_back_from_the_pooling_as_the_blocks_are_laid_out(space: SearchSpace) -> None:
+    import torch
+
+    network = space.build(space.sample(random.Random(0)), TASK).to(memory_format=torch.channels_last)
+    arrived: list[torch.Tensor] = []
+    blocks = network.get_submodule("blocks")
+    blocks.register_full_backward_pre_hook(lambda module, gradients: arrived.extend(gradients))
+    network(torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)).sum().backward()
+    (gradient,) = arrived
+    assert min(gradient.shape[2:]) > 1  # else every layout is this one
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_equal_keys_are_the_same_function_under_the_same_seed(space: SearchSpace) -> None:
     import torch
 
