@@ -20,13 +20,11 @@ from unittest.mock import patch
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
 import torch
-from common import Record, as_trained, device_of, here, side_by_side
+from common import Record, as_trained, device_of, evaluated, here, side_by_side
 from torch import Tensor
 
 from nanonas.environment import environment
-from nanonas.evaluators import EVALUATORS
 from nanonas.images import augment
-from nanonas.spaces import SPACES
 from nanonas.training import Trainer
 
 RECORD = Record("ablation")
@@ -65,11 +63,9 @@ def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:
     changes = VARIANTS[name]
     recipe = {key: value for key, value in changes.items() if key not in ELSEWHERE}
     spec = as_trained(PRESET, data, recipe | {"epochs": round(epochs * changes.get("times", 1))})
-    space = SPACES[spec.space.name](spec.space)
-    evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
     trainer = RandomFlips if "mirrored" in changes else Trainer
     with patch("nanonas.training.Trainer", trainer):
-        metrics = evaluator.evaluate(space, space.parse(genotype), evaluator.fidelity, seed)
+        metrics = evaluated(spec, genotype, seed)
     return {
         "variant": name,
         "seed": seed,

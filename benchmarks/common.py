@@ -1,7 +1,8 @@
-"""What the benchmarks share: a record of rows, and a clock on strategies."""
+"""What the benchmarks share: a record of rows, networks as a preset's search sees them, and a clock on strategies."""
 
 import argparse
 import json
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,8 +12,13 @@ from typing import Any
 
 from nanonas import load_spec
 from nanonas.environment import cores, environment
+from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.genotype import Genotype
+from nanonas.latency import Latency
+from nanonas.problem import Problem
 from nanonas.recipe import Recipe
 from nanonas.run_directory import write_text
+from nanonas.space import SearchSpace
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec
 from nanonas.strategies import STRATEGIES
@@ -68,6 +74,23 @@ def as_trained(preset: str, sets: Sequence[str], changes: dict[str, Any] | None 
     words = [f"space.activation={recipe.pop('activation')}"] if "activation" in recipe else []
     words += [f"evaluator.{name}={str(value).lower()}" for name, value in recipe.items()]
     return load_spec(preset, [*sets, *words, "evaluator.image_size=null", "evaluator.shown=null"])
+
+
+def opened(spec: Spec) -> tuple[SearchSpace, Evaluator]:
+    return SPACES[spec.space.name](spec.space), EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
+
+
+def feasible(spec: Spec, rng: random.Random) -> Iterator[Genotype]:
+    """Random genotypes that meet the constraints, without end."""
+    space, evaluator = opened(spec)
+    problem = Problem.of(spec, space, evaluator, Latency())
+    return (g for g in iter(lambda: space.sample(rng), None) if problem.is_feasible(g))
+
+
+def evaluated(spec: Spec, genotype: str, seed: int) -> dict[str, Any]:
+    """Metrics of one network, trained at the evaluator's full fidelity."""
+    space, evaluator = opened(spec)
+    return dict(evaluator.evaluate(space, space.parse(genotype), evaluator.fidelity, seed))
 
 
 def space_rows(

@@ -24,16 +24,13 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
-from common import Record, as_trained, device_of, here, side_by_side
+from common import Record, as_trained, device_of, feasible, here, opened, side_by_side
 
 from nanonas import load_spec
 from nanonas.environment import environment
-from nanonas.evaluators import EVALUATORS, Evaluator
-from nanonas.latency import Latency
-from nanonas.problem import Problem
+from nanonas.evaluators import Evaluator
 from nanonas.ranking import kendall
 from nanonas.space import SearchSpace
-from nanonas.spaces import SPACES
 from nanonas.spec import Spec
 from nanonas.trial import training_seed
 
@@ -43,27 +40,25 @@ RESAMPLES = 1000
 
 
 @lru_cache(maxsize=1)
-def opened(sets: tuple[str, ...], long: bool = False) -> tuple[Spec, SearchSpace, Evaluator]:
+def preset(sets: tuple[str, ...], long: bool = False) -> tuple[Spec, SearchSpace, Evaluator]:
     spec = as_trained(PRESET, sets) if long else load_spec(PRESET, list(sets))
-    return spec, SPACES[spec.space.name](spec.space), EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
+    return spec, *opened(spec)
 
 
 def drawn(sets: tuple[str, ...], count: int) -> list[str]:
     """Feasible, and different networks."""
-    spec, space, evaluator = opened(sets)
-    problem = Problem.of(spec, space, evaluator, Latency())
-    rng = random.Random("fidelity")
+    spec, space, _ = preset(sets)
     found: dict[str, str] = {}
-    while len(found) < count:
-        genotype = space.sample(rng)
-        if problem.is_feasible(genotype):
-            found.setdefault(space.canonical(genotype), str(genotype))
+    for genotype in feasible(spec, random.Random("fidelity")):
+        found.setdefault(space.canonical(genotype), str(genotype))
+        if len(found) == count:
+            break
     return list(found.values())
 
 
 def trained(job: tuple[tuple[str, ...], str, dict[str, Any]]) -> dict[str, Any]:
     sets, text, fidelity = job
-    spec, space, evaluator = opened(sets, fidelity.get("recipe") == "train")
+    spec, space, evaluator = preset(sets, fidelity.get("recipe") == "train")
     genotype = space.parse(text)
     metrics = evaluator.evaluate(space, genotype, fidelity, training_seed(spec.seed, text, json.dumps(fidelity)))
     row = {"space": spec.space.model_dump(mode="json"), "genotype": text, "fidelity": fidelity}
@@ -124,7 +119,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.table:
         sets = ("data.name=folder", f"data.root={arguments.root}") if arguments.root else ()
-        _, _, evaluator = opened(sets)
+        _, _, evaluator = preset(sets)
         fidelities: list[dict[str, Any]] = [dict(evaluator.fidelity)]
         for text in arguments.fidelity:
             epochs, side, fraction = text.split(",")

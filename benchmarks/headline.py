@@ -13,14 +13,10 @@ is there, unless it has another --label.
 import random
 from pathlib import Path
 
-from common import Record
+from common import Record, feasible
 from whole_runs import data_of, difference, measure, options, settings, table
 
 from nanonas import load_spec
-from nanonas.evaluators import EVALUATORS
-from nanonas.latency import Latency
-from nanonas.problem import Problem
-from nanonas.spaces import SPACES
 
 RECORD = Record("headline")
 PRESET = "cifar10-evo"
@@ -31,12 +27,7 @@ ARMS = ("search", "random", "sample", "resnet")
 
 def sampled(seed: int, sets: list[str]) -> str:
     """A random genotype that meets the preset's constraints."""
-    spec = load_spec(PRESET, sets)
-    space = SPACES[spec.space.name](spec.space)
-    evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, lambda text: None)
-    problem = Problem.of(spec, space, evaluator, Latency())
-    rng = random.Random(f"sample/{seed}")
-    return str(next(g for g in iter(lambda: space.sample(rng), None) if problem.is_feasible(g)))
+    return str(next(feasible(load_spec(PRESET, sets), random.Random(f"sample/{seed}"))))
 
 
 def main() -> None:

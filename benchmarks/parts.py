@@ -24,13 +24,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
 import torch
-from common import Record, as_trained, side_by_side
+from common import Record, as_trained, evaluated, side_by_side
 from whole_runs import data_of, options, search, settings
 
 from nanonas import load_spec
 from nanonas.data import load_dataset
 from nanonas.environment import environment
-from nanonas.evaluators import EVALUATORS
 from nanonas.images import Images
 from nanonas.spaces import SPACES
 from nanonas.training import Trainer, parts_of_a_batch, threads
@@ -73,12 +72,11 @@ def timed(job: tuple[str, list[str]], cores: list[int]) -> dict[str, Any]:
     genotype, sets = job
     os.sched_setaffinity(0, cores)
     spec = as_trained(PRESET, sets)
-    evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
     space = SPACES[spec.space.name](spec.space)
     dataset = load_dataset(spec.data, print)
     images = Images.of(dataset.train_images, dataset.train_labels, dataset.mean, dataset.std, torch.device("cpu"))
     with threads(2):
-        network = space.build(space.parse(genotype), evaluator.task)
+        network = space.build(space.parse(genotype), dataset.task)
         parts = parts_of_a_batch(network, torch.device("cpu"), spec.train.batch_size)
         trainer = Trainer(network, images, spec.train, dataset.flip, 0, parts)
         trainer.steps_left = 1e9  # so that it stays at the beginning, and its images small
@@ -108,10 +106,7 @@ def in_pairs(function: Callable[[Any, list[int]], dict[str, Any]], jobs: Sequenc
 
 def trained(job: tuple[str, int, int, list[str]]) -> dict[str, Any]:
     genotype, epochs, again, sets = job
-    spec = as_trained(PRESET, sets, {"epochs": epochs})
-    space = SPACES[spec.space.name](spec.space)
-    evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
-    metrics = evaluator.evaluate(space, space.parse(genotype), evaluator.fidelity, again)
+    metrics = evaluated(as_trained(PRESET, sets, {"epochs": epochs}), genotype, again)
     return {"trained": genotype, "epochs": epochs, "again": again, **metrics, "environment": environment(threads=1)}
 
 
