@@ -63,9 +63,11 @@ class _Run:
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the data."""
-        data = self.record.machine.data or {}
-        return data.get("fingerprint") if self.record.trained.data == self.record.spec.data else None
+        """Of the data that were trained on, or would be."""
+        record = self.record
+        trained = record.train.data if record.train else None
+        searched = record.machine.data if record.trained.data == record.spec.data else None
+        return (trained or searched or {}).get("fingerprint")
 
 
 def compare(
@@ -187,7 +189,7 @@ def _identity(spec: Spec, trained: Spec) -> dict[str, Any]:
     content["executor"] = {"lookahead": spec.executor.lookahead}
     if spec.budget.minutes is not None:  # of how many workers, and where
         content["budget"] |= {"executor": f"{spec.executor.name} {spec.executor.workers}", "device": spec.device}
-    content |= {"data": trained.data.model_dump(mode="json"), "train": trained.train.model_dump(mode="json")}
+    content |= trained.model_dump(mode="json", include={"data", "space", "train"})
     return {key: value for key, value in flat(content).items() if value != {}}
 
 

@@ -1,5 +1,7 @@
 """What every section of a spec shares: unknown keys are refused, values never change, nothing is infinite."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,3 +15,11 @@ class ComponentConfig(Config):
     """A section that chooses a component: `name` is what the component is registered under."""
 
     name: str
+
+
+def absolute(path: str) -> str:
+    """So that a spec means the same from anywhere. Raises ValueError for the home folder of nobody."""
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:
+        raise ValueError(f"{error}: {path}") from None

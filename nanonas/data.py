@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from . import image_folder, torchvision_sets
-from .config import Config
+from .config import Config, absolute
 from .dataset_cache import (
     ArrayImages,
     Decodable,
@@ -61,11 +61,7 @@ class DataConfig(Config):
     @field_validator("root")
     @classmethod
     def _absolute(cls, root: str | None) -> str | None:
-        """So that a spec means the same from anywhere."""
-        try:
-            return None if root is None else str(Path(root).expanduser().absolute())
-        except RuntimeError as error:
-            raise ValueError(f"{error}: {root}") from None
+        return None if root is None else absolute(root)
 
     @field_validator("name")
     @classmethod

@@ -74,13 +74,13 @@ def search(
             loop.over = is_finished(run, spec, len(journal.lines))
             for trial in loop:
                 if not trial.replayed:
+                    (run / "search.json").unlink(missing_ok=True)  # of a smaller budget: it does not know this trial
                     log.note(f"trial {trial.trial} {trial.status}: {trial.reason or dict(trial.metrics)}")
                 yield trial
             if loop.stopped:
                 log.say(f"warning: the search stops after {len(loop.trials)} trials: {loop.stopped}")
-        by_budget = "minutes" if loop.over else "trials"
-        ended = "failures" if loop.failures.verdict else "space" if loop.stopped else by_budget
-        result = summary(run, spec, loop.trials, loop.repeats, ended, problem, evaluator, latency)
+        end = "failures" if loop.failures.verdict else "space" if loop.stopped else "minutes" if loop.over else "trials"
+        result = summary(run, spec, loop.trials, loop.repeats, end, problem, evaluator, latency)
         write_json(run / "search.json", result)
         log.note(f"search ends after {len(loop.trials)} trials")
     if loop.failures.verdict:

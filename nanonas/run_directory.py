@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""
 SCHEMA_VERSION = 1
 MAX_DOCUMENT = 64_000_000  # bytes of a JSON file
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # what mkstemp makes of a file's name
+ABANDONED = 60  # seconds without a write
 BEGINNINGS = ("environment.json", "latency.json")  # of a run killed in its first moment; or the table of another run
 
 
@@ -175,6 +178,7 @@ def locked(run: Path) -> Iterator[None]:
             holder = file.read(20).strip() or "unknown"
             advice = "close that search first" if holder == str(os.getpid()) else "wait for it, or choose another --out"
             raise RunError(f"{run} is in use by process {holder}; {advice}") from None
+        _sweep(run)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
@@ -183,6 +187,14 @@ def locked(run: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _sweep(run: Path) -> None:
+    """Deletes what `write_bytes` left beside its files when it was killed, once nobody can be writing it still."""
+    for path in run.glob(".*.*"):
+        with suppress(FileNotFoundError):
+            if TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 class Log:

@@ -101,6 +101,7 @@ class TrainResult(_File):
     device: str
     spec: Spec
     search: Found | None = None
+    data: dict[str, str | None] | None = None
     environment: "Machine | None" = None
 
 

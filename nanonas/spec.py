@@ -224,13 +224,10 @@ def _override(content: dict[str, Any], override: str, earlier: Collection[str]) 
         content = content.setdefault(part, {})
         if not isinstance(content, dict):
             raise SpecError(f"--set {override!r}: {part} is not a section of the spec")
-    if (
-        parts[-1] == "name"
-        and parts[0] in ("space", "strategy", "evaluator")
-        and content.get("name", DEFAULTS[parts[0]]) != value
-    ):
+    if parts[-1] == "name" and parts[0] in DEFAULTS and content.get("name", DEFAULTS[parts[0]]) != value:
         shared = getattr(Spec.model_fields[parts[0]].annotation, "model_fields", {})
-        given = {key.split(".")[1] for key in earlier if key.startswith(f"{parts[0]}.")}
+        section = "".join(f"{part}." for part in parts[:-1])
+        given = {key.removeprefix(section).split(".")[0] for key in earlier if key.startswith(section)}
         for other in content.keys() - shared.keys() - given:
             del content[other]
     content[parts[-1]] = value

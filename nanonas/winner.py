@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
 from .environment import environment
-from .errors import RunError
+from .errors import EvaluationError, RunError
 from .genotype import Genotype
 from .images import Images
 from .problem import check_connected
@@ -33,11 +33,13 @@ from .run_directory import (
     write_text,
 )
 from .run_record import Found, SearchResult, TrainResult, read
+from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
 from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
 from .trial import training_seed
 
+CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION_STEPS = 6
 FIT_SECONDS = 20  # within an epoch, after which the steps are fitted to the minutes again
 SAVING = 0.02  # the most of the time that checkpoints may take
@@ -62,12 +64,9 @@ def train(
     run, target = Path(run), Path(out or run)
     searched = run_spec(run)
     spec = override_spec(searched, overrides)
-    space = SPACES[spec.space.name](spec.space)
-    chosen = space.parse(genotype) if genotype else _winner(run, spec)
-    check_connected(chosen, space)
     if target != run:
         _check_other(target, spec)
-    done = _done(target, spec, chosen)
+    chosen, done = _chosen(run, target, spec, genotype)
     if done is not None:
         return done
     log = Log(target, say)
@@ -81,6 +80,9 @@ def train(
         check_source(run, dataset.source)
     target.mkdir(parents=True, exist_ok=True)
     with locked(target):
+        chosen, done = _chosen(run, target, spec, genotype)  # once more: a search or a training may have ended just now
+        if done is not None:
+            return done
         if not (target / "environment.json").exists():
             write_environment(target, torch.get_num_threads(), dataset.source)
         if not (target / "spec.yaml").exists():
@@ -90,13 +92,24 @@ def train(
         return _Training(target, spec, chosen, dataset, device, log, on_progress, found).result()
 
 
-def _winner(run: Path, spec: Spec) -> Genotype:
+def _chosen(run: Path, target: Path, spec: Spec, text: str | None) -> tuple[Genotype, dict[str, Any] | None]:
+    """What is to be trained, and the result where that is done."""
     space = SPACES[spec.space.name](spec.space)
+    genotype = space.parse(text) if text else _winner(run, spec, space)
+    check_connected(genotype, space)
+    return genotype, _done(target, spec, genotype)
+
+
+def _winner(run: Path, spec: Spec, space: SearchSpace) -> Genotype:
     best = best_trial(read_trials(run, space), spec)
     if best is not None:
         return best.genotype
     if (run / "train.json").exists():  # a run that `train --out` made
         return space.parse(str(read_json(run / "train.json").get("genotype")))
+    if (run / CHECKPOINT).exists():
+        raise RunError(
+            f"{run} holds a training that is not done; type the command again that began it, with --out {run}"
+        )
     raise RunError(f"{run} has no finished trial yet; run: nanonas search --spec {run / 'spec.yaml'} --out {run}")
 
 
@@ -158,7 +171,7 @@ class _Training:
     ) -> None:
         self.target, self.spec, self.genotype, self.dataset = target, spec, genotype, dataset
         self.log, self.on_progress, self.found = log, on_progress, found
-        self.checkpoint = target / "checkpoint.safetensors"
+        self.checkpoint = target / CHECKPOINT
         self.request = json.dumps(_request(spec, genotype), sort_keys=True)
         self.history: list[dict[str, int | float]] = []
         self.seconds = self.save_due = 0.0
@@ -177,6 +190,11 @@ class _Training:
             self._fit_steps(self._calibrate(), time.monotonic() - start)
         while not self.trainer.done:
             self._epoch(start)
+        if not all(tensor.isfinite().all() for tensor in self.classifier.network.state_dict().values()):
+            raise EvaluationError(
+                "training ended with weights that are no finite numbers; train anew with a lower rate, into another "
+                f"directory: --out DIR --set train.learning_rate={self.spec.train.learning_rate / 2:g}"
+            )
         for told_of_another in ("eval.json", "export.json"):
             (self.target / told_of_another).unlink(missing_ok=True)
         save_model(self.target, self.classifier)

@@ -84,10 +84,11 @@ def test_groups_of_one_name_are_told_apart_by_what_differs(make_run, change, nam
     assert document["groups"][1]["name"] == name
 
 
-def test_settings_of_the_training_split_a_group(make_run):
-    document = compare([make_run("a"), make_run("b", seed=1, train=["train.epochs=7"])], allow_mismatch=True)
-    assert [group["name"] for group in document["groups"]] == ["evo (train.epochs=30)", "evo (train.epochs=7)"]
-    assert "--set train.epochs=7" in document["groups"][1]["runs"][0]["commands"][1]
+@pytest.mark.parametrize(("key", "before", "after"), [("train.epochs", 30, 7), ("space.dropout", 0.1, 0.5)])
+def test_settings_of_the_training_split_a_group(make_run, key, before, after):
+    document = compare([make_run("a"), make_run("b", seed=1, train=[f"{key}={after}"])], allow_mismatch=True)
+    assert [group["name"] for group in document["groups"]] == [f"evo ({key}={before})", f"evo ({key}={after})"]
+    assert f"--set {key}={after}" in document["groups"][1]["runs"][0]["commands"][1]
 
 
 def test_a_winner_is_named_when_the_test_supports_it(make_run):
@@ -149,6 +150,17 @@ def test_data_are_known_by_their_fingerprint(make_run, tmp_path):
     assert len(compare([here, changed], allow_mismatch=True)["groups"]) == 2
     with pytest.raises(RunError, match=r"the runs differ in data\."):
         compare([here, changed])
+
+
+def test_data_that_were_moved_before_the_training_are_known_by_their_fingerprint(make_run, tmp_path):
+    folder = EVOLUTION | {"data": {"name": "folder", "root": str(tmp_path / "here")}}
+    here = make_run("a", spec=folder, fingerprint="f" * 64)
+    moved = make_run("b", seed=1, spec=folder, fingerprint="f" * 64, train=[f"data.root={tmp_path / 'there'}"])
+    trained = json.loads((moved / "train.json").read_text())
+    (moved / "train.json").write_text(json.dumps(trained | {"data": {"name": "folder", "fingerprint": "f" * 64}}))
+    assert len(compare([here, moved])["groups"]) == 1
+    (moved / "train.json").write_text(json.dumps(trained | {"data": {"name": "folder", "fingerprint": "0" * 64}}))
+    assert len(compare([here, moved], allow_mismatch=True)["groups"]) == 2
 
 
 def test_a_seed_that_stands_twice_counts_once(make_run):

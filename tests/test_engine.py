@@ -339,6 +339,30 @@ def test_a_search_killed_in_its_first_moment_can_begin_again(tmp_path: Path) -> 
     assert len(run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")) == 3
 
 
+def test_what_a_smaller_budget_found_is_not_told_of_a_search_that_went_on(tmp_path: Path) -> None:
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    trials = search(make_spec("random", budget={"trials": 9}), tmp_path / "run")
+    for _ in range(3):
+        next(trials)
+    assert (tmp_path / "run" / "search.json").exists()  # which may yet be all there is
+    next(trials)
+    trials.close()
+    assert not (tmp_path / "run" / "search.json").exists()
+    run_all(make_spec("random", budget={"trials": 9}), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "search.json").read_text())["trials"] == 9
+
+
+def test_what_a_kill_left_half_written_is_deleted(tmp_path: Path) -> None:
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    old, young, mine = (tmp_path / "run" / name for name in (".latency.json.a1b2c3d_", ".a.json.abcdefgh", ".git.mine"))
+    for path in (old, young, mine):
+        path.write_text("{")
+    for path in (old, mine):
+        os.utime(path, (0, 0))
+    run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+    assert [path.exists() for path in (old, young, mine)] == [False, True, True]
+
+
 def test_what_is_said_goes_to_the_log(tmp_path: Path) -> None:
     executor = {"name": "processes", "workers": 8, "lookahead": 2}
     run_all(make_spec("random", executor=executor, budget={"minutes": 1e-9}), tmp_path / "run")

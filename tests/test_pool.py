@@ -13,9 +13,11 @@ from test_strategies import make_spec
 from nanonas import data, load_spec
 from nanonas.data import load_dataset
 from nanonas.engine import search
+from nanonas.errors import RunError
 from nanonas.evaluators import EVALUATORS
-from nanonas.executors import Job, Outcome
+from nanonas.executors import EXECUTORS, Job, Outcome
 from nanonas.executors.pool import Handle, Message, Pool, PoolConfig, Server
+from nanonas.executors.processes import Processes
 from nanonas.executors.worker import Worker
 
 JOB = Job("g", {}, 0)
@@ -84,6 +86,37 @@ def test_an_accelerators_error_spoils_its_process(monkeypatch: pytest.MonkeyPatc
     assert not Worker(spec, None).run(job).spoilt
     monkeypatch.setattr(EVALUATORS["fake"], "evaluate", lost)
     assert Worker(spec, None).run(job).spoilt
+
+
+def test_inline_goes_no_further_in_a_spoilt_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EVALUATORS["fake"], "evaluate", lost)
+        with pytest.raises(RunError, match="the same command goes on"):
+            list(search(make_spec("random", budget={"trials": 3}), tmp_path / "run"))
+    trials = list(search(make_spec("random", budget={"trials": 3}), tmp_path / "run"))
+    assert [trial.ok for trial in trials] == [False, True, True]
+
+
+def test_a_worker_is_ready_once_nothing_but_the_candidate_takes_time(session_cache: Path) -> None:
+    spec = load_spec("digits-evo", ["executor.workers=1"])
+    executor = EXECUTORS[spec.executor.name](spec.executor, spec)
+    assert isinstance(executor, Processes)
+    worker = executor.start()
+    try:
+        assert executor.wait([worker], 60) == [(worker, "ready")]
+        assert "libtorch" in Path(f"/proc/{worker.process.pid}/maps").read_text()
+    finally:
+        worker.kill()
+
+
+def test_what_goes_wrong_before_the_first_job_is_its_answer() -> None:
+    server = Server(make_spec("random").model_dump(mode="json") | {"space": {"name": "nope"}}, None)
+    server.prepare()
+    (error, _), _ = server.answer(JOB)
+    assert "nope" in str(error)
 
 
 def test_a_worker_that_starts_late_takes_the_data_that_the_search_began_with(

@@ -151,6 +151,21 @@ def test_another_component_keeps_what_all_have_and_what_was_set_before(tmp_path:
     )
 
 
+def test_a_whole_spec_moves_to_another_executor(tmp_path: Path) -> None:
+    text = load_spec(write(tmp_path, GOOD), ["executor.workers=2", "executor.timeout_seconds=9"]).text()
+    assert "recycle_after" in text
+    executor = load_spec(write(tmp_path, text), ["executor.name=inline"]).executor
+    assert (executor.name, executor.workers, executor.timeout_seconds) == ("inline", 2, 9)
+
+
+@pytest.mark.parametrize("name_first", [True, False])
+def test_what_was_set_before_of_a_component_inside_another_stays(name_first: bool, tmp_path: Path) -> None:
+    sets = ["strategy.sampler.candidates=50", "strategy.sampler.name=predictor"]
+    sets = ["strategy.name=zero_cost", "budget.trials=140", *(sets[::-1] if name_first else sets)]
+    sampler = load_spec(write(tmp_path, GOOD), sets).strategy.sampler  # type: ignore[attr-defined]
+    assert (sampler.name, sampler.candidates) == ("predictor", 50)
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

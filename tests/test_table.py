@@ -50,6 +50,13 @@ def test_measures_are_those_of_the_data_that_are_named(table: Path, tmp_path: Pa
     assert params[1] - params[0] == (64 + 1) * 90  # the last layer, of the same cell
 
 
+def test_a_relative_path_is_made_absolute(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(table.parent)
+    list(search(load_spec("nasbench201", ["evaluator.path=cells.csv", "budget.trials=3"]), tmp_path / "run"))
+    monkeypatch.chdir(tmp_path)
+    assert len(list(search(load_spec(tmp_path / "run" / "spec.yaml", ["budget.trials=5"]), tmp_path / "run"))) == 5
+
+
 def test_report_columns_stand_in_the_best_only(table: Path, tmp_path: Path) -> None:
     list(search(make_spec(table), tmp_path / "run"))
     result = json.loads((tmp_path / "run" / "search.json").read_text())

@@ -15,7 +15,8 @@ import torch
 
 from nanonas import evaluate, export, load_model, train, winner
 from nanonas.classifier import load_tensors, save_tensors
-from nanonas.errors import NanonasError, RunError, SpecError
+from nanonas.data import load_dataset
+from nanonas.errors import EvaluationError, NanonasError, RunError, SpecError
 from nanonas.recipe import Progress
 from nanonas.run_directory import count_test_look
 from nanonas.training import Trainer
@@ -161,6 +162,47 @@ def test_a_long_epoch_is_cut_when_the_machine_slows_down(untrained: Path, monkey
 def test_a_run_that_train_made_trains_again(run: Path, tmp_path: Path) -> None:
     result = train(run, overrides=["seed=5"], out=tmp_path / "other")
     assert train(tmp_path / "other") == result
+
+
+def test_a_half_done_training_says_what_goes_on(run: Path, tmp_path: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.record:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, overrides=["seed=5"], out=tmp_path / "other", on_progress=kill)
+    with pytest.raises(RunError, match="a training that is not done; type the command again that began it"):
+        train(tmp_path / "other")
+
+
+def test_a_training_that_another_process_has_just_done_is_not_done_again(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[dict[str, Any]] = []
+
+    def slowly(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        results.append(train(untrained))
+        return load_dataset(*arguments)
+
+    monkeypatch.setattr(winner, "load_dataset", slowly)
+    results.append(train(untrained))
+    assert results[0] == results[1]
+    assert results[1]["test_looks"] == 1
+    assert len((untrained / "test_looks.jsonl").read_text().splitlines()) == 1
+
+
+def test_weights_that_are_no_numbers_are_no_result(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflowing(training: Any, start: float) -> None:
+        epoch(training, start)
+        next(training.classifier.network.buffers()).fill_(float("inf"))
+
+    epoch = winner._Training._epoch
+    monkeypatch.setattr(winner._Training, "_epoch", overflowing)
+    with pytest.raises(EvaluationError, match=r"no finite numbers; .* --out DIR --set train.learning_rate="):
+        train(untrained)
+    assert not (untrained / "train.json").exists()
+    assert not (untrained / "test_looks.jsonl").exists()
 
 
 def test_an_out_that_holds_another_search_is_refused(run: Path, untrained: Path, tmp_path: Path) -> None:

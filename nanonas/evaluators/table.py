@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from ..config import ComponentConfig
+from ..config import ComponentConfig, absolute
 from ..data import DataConfig, known_task
 from ..errors import DataError, EvaluationError, SpecError
 from ..genotype import Genotype
@@ -42,6 +42,11 @@ class Table(Evaluator):
         metric: Annotated[str, Field(description="the column that is the score")] = "val_accuracy"
         report: Annotated[tuple[str, ...], Field(description="columns that search.json tells of the winner")] = ()
 
+        @field_validator("path")
+        @classmethod
+        def _absolute(cls, path: str | None) -> str | None:
+            return None if path is None else absolute(path)
+
     metrics = None
     scores_disconnected = True
 
@@ -53,7 +58,7 @@ class Table(Evaluator):
         self.config = config
         named_data = spec.data != DataConfig()
         self.task = (named_data and known_task(spec.data)) or TASK  # for the space's own measures: nothing is trained
-        self.path = Path(config.path).expanduser()
+        self.path = Path(config.path)
         named = [name for name in spec.objectives if name not in measures(SPACES[spec.space.name])]
         if len(named) != 1:
             raise SpecError(

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -173,7 +174,7 @@ class Attempt:
 
 
 class Server:
-    """A worker's side: jobs in, answers out. The first job makes the evaluator, so that its errors arrive too.
+    """A worker's side: jobs in, answers out.
 
     Args:
         cache: of the data that the coordinator opened; what lies behind their name may have changed since.
@@ -183,16 +184,27 @@ class Server:
         self._spec, self._run, self._cache = spec, run, cache
         self._worker: Worker | None = None
 
+    def prepare(self) -> None:
+        """Makes the evaluator and imports what it trains with, so that this takes no candidate's time."""
+        with suppress(Exception):  # the first answer tells
+            self._worker = self._made()
+
+    def _made(self) -> Worker:
+        from ..spec import Spec
+
+        spec = Spec.model_validate(self._spec)
+        if self._cache is not None:
+            with suppress(DataError):  # it was deleted meanwhile: decoded again
+                provide(spec.data, open_dataset(self._cache))
+        worker = Worker(spec, self._run)
+        if worker.evaluator.data is not None:
+            import_module("nanonas.training")
+        return worker
+
     def answer(self, job: Job) -> tuple[Any, int]:
         try:
             if self._worker is None:
-                from ..spec import Spec
-
-                spec = Spec.model_validate(self._spec)
-                if self._cache is not None:
-                    with suppress(DataError):  # it was deleted meanwhile: decoded again
-                        provide(spec.data, open_dataset(self._cache))
-                self._worker = Worker(spec, self._run)
+                self._worker = self._made()
             return self._worker.run(job), resident_bytes()
         except Exception as error:  # what is wrong with more than the candidate ends the search over there
             plain: Exception = RuntimeError(f"{type(error).__name__}: {error}")  # not every exception can be sent

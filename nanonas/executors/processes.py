@@ -92,6 +92,7 @@ def _serve(
     os.environ["OMP_NUM_THREADS"] = "1"
     server = Server(spec, run, cache)
     with suppress(EOFError, OSError):  # the coordinator is gone
+        server.prepare()
         pipe.send("ready")
         while True:
             pipe.send(server.answer(pipe.recv()))

@@ -126,6 +126,7 @@ class _Remote:
         self._server = Server(spec, None)
 
     def ready(self) -> str:
+        self._server.prepare()
         return "ready"
 
     def answer(self, job: Job) -> tuple[Any, int]:
