@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from .completion import asked_by_bash, complete_in_bash
 from .errors import NanonasError
+from .output import printable
 
 
 class Terminated(KeyboardInterrupt):
@@ -55,13 +56,13 @@ class Commands(_Flags, TyperGroup):
         try:
             return super().invoke(ctx)
         except NanonasError as error:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {printable(str(error))}", err=True)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
         except OSError as error:
             if error.filename is None and error.strerror is None:
                 raise
-            typer.echo(f"error: {_explain(error)}", err=True)
+            typer.echo(f"error: {printable(_explain(error))}", err=True)
         except Terminated as stop:
             typer.echo(stop, err=True)
             raise typer.Exit(128 + signal.SIGTERM) from None

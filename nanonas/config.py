@@ -18,8 +18,12 @@ class ComponentConfig(Config):
 
 
 def absolute(path: str) -> str:
-    """So that a spec means the same from anywhere. Raises ValueError for the home folder of nobody."""
+    """So that a spec means the same from anywhere. Raises ValueError for what is no text, or the home of nobody."""
     try:
-        return str(Path(path).expanduser().absolute())
+        found = str(Path(path).expanduser().absolute())
+        found.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{found!a} is no UTF-8; rename the folder") from None
     except RuntimeError as error:
         raise ValueError(f"{error}: {path}") from None
+    return found

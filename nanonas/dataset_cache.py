@@ -103,14 +103,14 @@ class Entry(NamedTuple):
 
 def cache_dir() -> Path:
     """Where decoded data sets and downloads are kept. Raises DataError for a user without a home folder."""
-    if place := os.environ.get("NANONAS_CACHE"):
-        return Path(place).expanduser().absolute()
-    if home := os.environ.get("XDG_CACHE_HOME"):
-        return Path(home).absolute() / "nanonas"
     try:
+        if place := os.environ.get("NANONAS_CACHE"):
+            return Path(place).expanduser().absolute()
+        if home := os.environ.get("XDG_CACHE_HOME"):
+            return Path(home).absolute() / "nanonas"
         return Path.home() / ".cache" / "nanonas"
     except RuntimeError as error:
-        raise DataError("this user has no home folder for the cache; set NANONAS_CACHE to a folder") from error
+        raise DataError("there is no such home folder for the cache; set NANONAS_CACHE to a folder") from error
 
 
 def entry_path(name: str, *identity: object) -> Path:

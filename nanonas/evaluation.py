@@ -14,7 +14,7 @@ from .errors import ExportError, NanonasError, RunError
 from .exported import exported_files, made_here, sha256
 from .exporters import Metadata, by_suffix, reason
 from .inference import Model
-from .run_directory import Log, count_test_look, document, locked, other_source, write_json
+from .run_directory import Log, check_contents, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
 
 CALIBRATION_BINS = 15
@@ -30,7 +30,8 @@ def evaluate(
 
     Args:
         overrides: `data.…=…`, such as `data.root=…` when the images have moved.
-        trust: load a TorchScript or pt2 file that is not in its run, or was not exported here, though it can hold code.
+        trust: load a file that can hold code (TorchScript, pt2, ExecuTorch) though it is not in its run, or was not
+            exported here.
 
     Raises:
         ExportError: the file is damaged, of no known format, or not trusted.
@@ -135,6 +136,7 @@ def _run_of(path: Path) -> Path | None:
     run = path.absolute().parent.parent
     if path.absolute().parent.name != "exports" or not (run / "spec.yaml").is_file():
         return None
+    check_contents(run)
     listed = [entry for entry in exported_files(run) if entry.path == f"exports/{path.name}"]
     unchanged = any(entry.bytes == path.stat().st_size and entry.sha256 == sha256(path) for entry in listed)
     return (path.parent.parent if path.parent.name else run) if unchanged else None

@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 GRAY_16_BIT = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 GRAY = frozenset({"1", "L", "LA", "La"}) | GRAY_16_BIT
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF's tag; its values that swap the sides
 TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
 def decode(path: str, shape: tuple[int, int, int], resize: bool = True) -> Pixels:
     """An image file as pixels; raises DataError, with the path, when it cannot be decoded."""
     with strict_about_bombs(), _opened(path) as image:
+        if resize:
+            image.draft(None, (2 * shape[1], 2 * shape[0]))  # a JPEG is decoded at half, a quarter … of its size
         return pixels_of(image, shape, resize)
 
 
 def pixels_of(image: "Image.Image", shape: tuple[int, int, int], resize: bool = True) -> Pixels:
     """An image of any mode and size as (H, W, C) uint8, upright; resized to `shape` unless told otherwise."""
     height, width, channels = shape
-    if resize:
-        image.draft(None, (2 * width, 2 * height))  # a JPEG is decoded at half, a quarter … of its size
     image = _flat(_upright(image), "L" if channels == 1 else "RGB")
     if resize and image.size != (width, height):
         image = image.resize((width, height), 2)  # bilinear, which Pillow antialiases
@@ -48,7 +49,7 @@ class Header(NamedTuple):
 def header_of(path: str) -> Header:
     """Of a file that is not decoded; raises DataError, with the path, when it cannot be read."""
     with _opened(path) as image:
-        swapped = _is_marked(image) and image.getexif().get(0x0112, 1) >= 5
+        swapped = _is_marked(image) and image.getexif().get(ORIENTATION) in SIDEWAYS
         height, width = image.size if swapped else image.size[::-1]
         return Header(height, width, image.mode in GRAY)
 

@@ -16,6 +16,7 @@ from .profile import latency_ms
 from .training import threads
 
 BATCH = 500
+ROUNDING = 1e-3  # of a probability, in 8 bits too
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ class Model:
             raise ExportError(f"the model's output has the shape {found.shape[1:]}, not {len(self.classes)} classes")
         if not np.isfinite(found).all():
             raise ExportError("the model's outputs are not finite: its weights are damaged")
+        if self.with_preprocessing and not ((found >= 0) & (found <= 1 + ROUNDING)).all():
+            raise ExportError("the model's outputs are no probabilities, which a file with preprocessing puts out")
         return found
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:

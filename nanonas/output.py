@@ -1,6 +1,7 @@
 """What a command says: stdout is data, stderr is talk."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,22 @@ from .errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal obeys, but for tab and newline
+
+
+def printable(text: str) -> str:
+    """Text from anywhere, in which nothing commands the terminal."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def _printable_all(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_printable_all(key): _printable_all(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable_all(one) for one in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 class Output:
@@ -36,16 +53,16 @@ class Output:
 
     def say(self, text: str) -> None:
         if not self.quiet or text.startswith("warning"):
-            self.talk.print(text, markup=False, soft_wrap=True)
+            self.talk.print(printable(text), markup=False, soft_wrap=True)
 
     def result(self, document: dict[str, Any], render: "Callable[[dict[str, Any]], RenderableType]") -> None:
         if self.as_json:
-            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")  # ASCII: safe in any encoding
         else:
             from rich.console import Console, Group
             from rich.text import Text
 
-            drawn = render(document)
+            drawn = render(_printable_all(document))
             for part in drawn.renderables if isinstance(drawn, Group) else [drawn]:
                 # a line of text is there to be copied: no width may break it
                 Console(highlight=False).print(part, soft_wrap=isinstance(part, str | Text))

@@ -20,7 +20,7 @@ from .results import best_trial, front_of
 from .spaces import SPACES
 from .spec import Spec, load_spec, preset_names, preset_path
 from .statistics import count, duration
-from .trial import Trial
+from .trial import Trial, at_highest_fidelity
 
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
 BEST_SHOWN = 5
@@ -141,7 +141,7 @@ class SearchView(View):
         if len(objectives) > 1:
             self.leaders = front_of([*self.leaders, trial], self.spec)
         elif trial.has(objectives):
-            self.leaders.append(trial)
+            self.leaders = at_highest_fidelity([*self.leaders, trial], objectives)
             self.leaders.sort(key=lambda one: scores(one.metrics, objectives), reverse=True)
             del self.leaders[BEST_SHOWN:]
 
@@ -239,7 +239,8 @@ def search_table(document: dict[str, Any]) -> RenderableType:
         title = f"front: {len(members)} trials, none of which beats another in everything"
         other = quoted(members[-1][2])
         chosen = ["", in_full(trials_table([*spec.objectives, *reports[0]], members, title)), "", *chosen]
-        chosen.append(Text(f"or another of the front: nanonas train {quoted(run)} --genotype {other}"))
+        if len(members) > 1:
+            chosen.append(Text(f"or another of the front: nanonas train {quoted(run)} --genotype {other}"))
     return Group(
         facts(rows), "", Text(space.describe(space.parse(best["genotype"]))), "", Text(best["genotype"]), *chosen
     )

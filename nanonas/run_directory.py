@@ -97,7 +97,8 @@ def check_source(run: Path, source: Source) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
+    """What a path holds that is no UTF-8 is written as an escape."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -142,7 +143,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def document(kind: str, run: Path, **fields: Any) -> dict[str, Any]:
     """A result file's content; every one names its kind, its version and its run."""
-    return {**_kind(kind), "run": str(run).encode(errors="replace").decode(), **fields}
+    return {**_kind(kind), "run": readable(run), **fields}
+
+
+def readable(path: Path) -> str:
+    """A path as text, with ? for what is no UTF-8."""
+    return str(path).encode(errors="replace").decode()
 
 
 def _kind(kind: str) -> dict[str, Any]:
@@ -212,7 +218,7 @@ class Log:
         """For the file only."""
         self._waiting.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         if (self._run / "spec.yaml").exists():
-            with (self._run / "log.txt").open("a", encoding="utf-8") as file:
+            with (self._run / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(self._waiting)
             self._waiting.clear()
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import RunError, SpecError
 from .genotype import Genotype
 from .journal import Journal
-from .run_directory import read_bytes, read_json, run_spec
+from .run_directory import read_bytes, read_json, readable, run_spec
 from .space import SearchSpace, Task
 from .spaces import SPACES
 from .spec import Spec
@@ -69,7 +69,7 @@ class SearchResult(_File):
     def found(self, run: Path, genotype: str) -> "Found":
         """What a training of this genotype, or the card of it, tells of the search in `run`."""
         counted = self.model_dump(include={"trials", "failed", "seconds"})
-        return Found(run=str(run), place=self.place_of(genotype), **counted)
+        return Found(run=readable(run), place=self.place_of(genotype), **counted)
 
 
 class Found(_File):
@@ -88,7 +88,6 @@ class EvalResult(_File):
     macs: Count
     latency_ms: dict[str, dict[str, Amount]] = {}
     per_class: dict[str, Fraction] = {}
-    ece: Fraction | None = None
 
 
 class TrainResult(_File):
@@ -144,7 +143,7 @@ class RunRecord:
     Attributes:
         looks: the command of each look at the test data, in order.
         lines: of the journal.
-        task: what its networks fit; None before the search is finished.
+        task: what its trained network fits, or those of the search; None before either is finished.
     """
 
     path: Path
@@ -191,10 +190,16 @@ class RunRecord:
         found: SearchSpace = SPACES[self.spec.space.name](self.spec.space)
         return found
 
-    def genotype(self, text: str, where: str) -> Genotype:
+    @cached_property
+    def trained_space(self) -> SearchSpace:
+        """Of the last training, or of the search where there was none."""
+        found: SearchSpace = SPACES[self.trained.space.name](self.trained.space)
+        return found
+
+    def genotype(self, space: SearchSpace, text: str, where: str) -> Genotype:
         """Raises RunError, with the file `where` it stands, when it is none of this space."""
         try:
-            return self.space.parse(text)
+            return space.parse(text)
         except SpecError as error:
             raise RunError(f"{self.path / where}: {error}") from None
 
@@ -210,9 +215,8 @@ def read_record(path: Path) -> RunRecord:
     """Raises RunError when the run is missing or damaged."""
     spec = run_spec(path)
     search, model = read(path / "search.json", SearchResult), read(path / "model.json", _Model)
-    task = Task(**search.task.model_dump()) if search and search.task else None
-    if model and not task:
-        task = Task(*model.input_size, len(model.classes))
+    searched = Task(**search.task.model_dump()) if search and search.task else None
+    task = Task(*model.input_size, len(model.classes)) if model else searched
     return RunRecord(
         path=path,
         spec=spec,

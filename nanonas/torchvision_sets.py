@@ -5,10 +5,11 @@ The files are fetched here and not by torchvision, whose download has no time-ou
 
 import hashlib
 import http.client
+import os
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from .errors import DataError
 
 TIMEOUT_SECONDS = 60
 BLOCK = 1 << 18
+UNDER_WAY = ".downloading"
 DIGITS = tuple("0123456789")
 # torchvision's class → what it reads under the root
 PLACES = {
@@ -69,18 +71,50 @@ def read(
         return _load(cls, root)
     except _MissingError:
         pass
-    archives = _archives(cls, root)
-    wanted = [archive for archive in archives if not _is_intact(archive)]
-    if wanted and not is_ours and (root / PLACES[kind]).exists():
-        raise _damaged(kind, root)
-    if wanted:
-        say(f"downloading {kind} into {root}" + (SLOW if kind.startswith("CIFAR") else ""))
-    for archive in wanted:
-        _fetch(kind, archive, progress)
+    except DataError:
+        if not (root / UNDER_WAY).exists():  # else another process is about to complete it
+            raise
+    with _alone(root, say):
+        with suppress(_MissingError):
+            return _load(cls, root)
+        archives = _archives(cls, root)
+        wanted = [archive for archive in archives if not _is_intact(archive)]
+        if wanted and not is_ours and (root / PLACES[kind]).exists():
+            raise _damaged(kind, root)
+        if wanted:
+            say(f"downloading {kind} into {root}" + (SLOW if kind.startswith("CIFAR") else ""))
+        for archive in wanted:
+            _fetch(kind, archive, progress)
+        try:
+            return _load(cls, root, download=True)  # finds the archives and unpacks them
+        except _MissingError as error:
+            raise _damaged(kind, root) from error
+
+
+@contextmanager
+def _alone(root: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Waits for another process that downloads into this folder, and keeps others waiting."""
     try:
-        return _load(cls, root, download=True)  # finds the archives and unpacks them
-    except _MissingError as error:
-        raise _damaged(kind, root) from error
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    path = root / UNDER_WAY
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise _unwritable(root, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process downloads into {root}: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _load(cls: Any, root: Path, download: bool = False) -> tuple[tuple[str, ...], Arrays, Arrays]:
@@ -134,7 +168,7 @@ def _md5() -> "hashlib._Hash":
 
 def _fetch(kind: str, archive: Archive, progress: Callable[[int, int], None]) -> None:
     reason: object = None
-    part = archive.path.with_name(archive.path.name + ".part")
+    part = archive.path.with_name(f"{archive.path.name}.{os.getpid()}.part")
     for url in archive.urls:
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
@@ -164,13 +198,17 @@ def _receive(response: Any, part: Path, archive: Archive, progress: Callable[[in
             raise _NetworkError("what arrived has another checksum")
         part.replace(archive.path)
     except OSError as error:
-        raise DataError(
-            f"cannot write {archive.path.parent} ({error.strerror}); leave data.root null to download into the cache, "
-            "which NANONAS_CACHE moves"
-        ) from error
+        raise _unwritable(archive.path.parent, error) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot write {folder} ({error.strerror}); leave data.root null to download into the cache, which "
+        "NANONAS_CACHE moves"
+    )
 
 
 def _next_block(response: Any) -> bytes:

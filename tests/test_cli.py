@@ -343,6 +343,14 @@ def test_presets_are_listed_printed_and_described(tmp_path: Path) -> None:
     assert "did you mean" in error("presets", "digits-ev")
 
 
+@pytest.mark.parametrize("name", ["digits-evo", "--schema"])
+def test_a_full_standard_output_is_one_line(name: str) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run([sys.executable, "-m", "nanonas", "presets", name], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("error: no space left on the disk")
+
+
 def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m nanonas presets --schema | head -c 10"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})

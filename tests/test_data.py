@@ -2,13 +2,16 @@ import errno
 import gzip
 import hashlib
 import io
+import os
 import pickle
 import struct
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from nanonas import data, dataset_cache, image_folder
+from nanonas import data, dataset_cache, image_folder, torchvision_sets
 from nanonas.data import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset, split
 from nanonas.errors import DataError
+from nanonas.image_file import pixels_of
 
 # ---- tiny data sets on disk
 
@@ -602,6 +606,25 @@ def test_a_photograph_is_turned_upright(tmp_path: Path, suffix: str) -> None:
     assert (upright[:7] > 200).all() and (upright[9:] < 50).all()
 
 
+@pytest.mark.parametrize("kind", [b"\x03", b"\x01"])
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, kind: bytes) -> None:
+    plain = Image.Exif()
+    plain[0x0112] = 9
+    exif = plain.tobytes().replace(b"\x01\x12\x00\x03", b"\x01\x12\x00" + kind)  # a short number, or a byte
+    assert b"\x01\x12\x00" + kind in exif
+    for name in "ab":
+        for n in range(5):
+            picture(tmp_path / name / f"{n}.jpg", Image.new("L", (16, 8)), exif=exif)
+    assert load_folder(tmp_path).train_images.shape[1:] == (8, 16, 1)
+
+
+def test_a_picture_that_was_handed_over_stays_as_it_is(tmp_path: Path) -> None:
+    Image.new("L", (640, 480), 200).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert pixels_of(image, (32, 32, 1)).shape == (32, 32, 1)
+        assert image.size == (640, 480)
+
+
 def test_resizing_averages_what_it_drops(tmp_path: Path) -> None:
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
@@ -753,6 +776,20 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path: Path, monkeyp
         load_dataset(DataConfig())
 
 
+def test_a_cache_in_the_home_of_nobody_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NANONAS_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(DataError, match=r"no such home folder.*; set NANONAS_CACHE"):
+        load_dataset(DataConfig())
+
+
+def test_a_root_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / os.fsdecode(b"l\xe4ufe")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValidationError, match=r"l\\udce4ufe/photos' is no UTF-8; rename the folder"):
+        DataConfig(name="folder", root="photos")
+
+
 def test_a_long_job_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(data.time, "monotonic", lambda: now[0])
@@ -814,6 +851,32 @@ def test_what_is_missing_is_downloaded(
     home = tmp_path / "new" if with_root else own_cache / "downloads"
     assert (home / "MNIST" / "raw" / "train-images-idx3-ubyte").exists()
     assert not list(home.rglob("*.part"))
+
+
+def test_two_processes_download_one_after_the_other(
+    mnist_server: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, waiting = threading.Event(), threading.Event()
+    serve, asked = urllib.request.urlopen, []
+
+    def slowly(url: str, timeout: float) -> Any:
+        asked.append(url)
+        begun.set()
+        assert waiting.wait(30)
+        return serve(url, timeout=timeout)
+
+    def read(say: Callable[[str], None]) -> int:
+        _, train, _ = torchvision_sets.read("MNIST", tmp_path, is_ours=True, say=say, progress=lambda *_: None)
+        return len(train.pixels)
+
+    monkeypatch.setattr(urllib.request, "urlopen", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(read, lambda text: None)
+        assert begun.wait(30)
+        second = pool.submit(read, lambda text: waiting.set() if "waiting for it" in text else None)
+        assert (first.result(), second.result()) == (60, 60)
+    assert len(set(asked)) == len(asked) == 8  # each file once from each mirror
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["MNIST"]
 
 
 def test_a_download_with_another_checksum_is_not_kept(mnist_server: dict[str, bytes], own_cache: Path) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 from nanonas import evaluate, export, load_model
 from nanonas.classifier import Classifier, WithPreprocessing
 from nanonas.data import load_dataset
-from nanonas.errors import ExportError, NanonasError, UnknownName
+from nanonas.errors import ExportError, NanonasError, RunError, UnknownName
 from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
 from nanonas.exporting import check_loss, check_parity, metadata_of, parity, rounding, targets_of, training_pixels
@@ -383,6 +383,15 @@ def test_a_file_that_can_hold_code_needs_trust_outside_its_run(name: str, run: P
         with pytest.raises(ExportError, match="--trust"):
             evaluate(stray)
     assert evaluate(stray, trust=True)["format"] == name
+
+
+def test_a_file_of_a_stranger_leads_nowhere(run: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (run / ".lock").symlink_to(precious)
+    with pytest.raises(RunError, match=r"\.lock is a symbolic link"):
+        evaluate(run / "exports" / "model.onnx")
+    assert precious.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", [external(name) for name in EXPORTERS if EXPORTERS[name].holds_code])

@@ -265,6 +265,24 @@ def test_the_winner_is_drawn_once_its_images_are_known(tmp_path: Path) -> None:
     assert 'class="network"' in report_of(tmp_path, run)
 
 
+def test_the_winner_is_drawn_as_it_was_trained(tmp_path: Path) -> None:
+    wide = GENOTYPES[1].replace("w20", "w64")
+    run = run_folders.make_run(tmp_path / "a", train=("space.widths=[64]", "data.image_size=16"), genotype=wide)
+    task = {"task": {"channels": 1, "height": 8, "width": 8, "classes": 10}}
+    (run / "search.json").write_text(json.dumps(json.loads((run / "search.json").read_text()) | task))
+    (run / "model.json").write_text(json.dumps({"classes": ["a", "b"], "input_size": [1, 16, 16]}))
+    page = report_of(tmp_path, run)
+    assert "256×4×4" in page
+    assert "256×2×2" not in page
+
+
+def test_a_failed_trial_is_never_ahead_of_a_scored_one(tmp_path: Path) -> None:
+    lines = [line(0, 0.9, fidelity={"epochs": 1}), line(1, None, GENOTYPES[1]), line(2, 0.8, GENOTYPES[2])]
+    spec = EVOLUTION | {"objectives": {"val_accuracy": "minimize"}}
+    page = report_of(tmp_path, run_folders.make_run(tmp_path / "a", spec=spec, lines=lines))
+    assert [row[1] for row in data_of(page)["trials"]] == [2, 0, 1]
+
+
 @pytest.mark.parametrize("name", list(SPACES))
 def test_a_drawing_has_every_node_once_and_none_on_another(name: str) -> None:
     space, rng = SPACES[name](SPACES[name].Config()), random.Random(0)

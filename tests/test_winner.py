@@ -1,6 +1,7 @@
 """The last training: complete, tested once, resumable, and never overwritten."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanonas import evaluate, export, load_model, train, winner
+from nanonas import compare, evaluate, export, load_model, train, winner
 from nanonas.classifier import load_tensors, save_tensors
 from nanonas.data import load_dataset
 from nanonas.errors import EvaluationError, NanonasError, RunError, SpecError
@@ -190,6 +191,13 @@ def test_a_training_that_another_process_has_just_done_is_not_done_again(
     assert results[0] == results[1]
     assert results[1]["test_looks"] == 1
     assert len((untrained / "test_looks.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_run_whose_path_is_no_text_is_trained(untrained: Path, tmp_path: Path) -> None:
+    run = untrained.rename(tmp_path / os.fsdecode(b"l\xe4ufe"))
+    assert "l?ufe" in train(run)["search"]["run"]
+    assert json.loads((run / "train.json").read_text())["kind"] == "train"
+    assert compare([run], html=tmp_path / "report.html")["groups"][0]["n"] == 1
 
 
 def test_weights_that_are_no_numbers_are_no_result(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def choices(compared: Compared) -> Plot | None:
     kinds = [_kind(choice.name) for choice in space.choices]
     in_all, in_best = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for place, (run, line) in enumerate(trials):
-        genotype = run.record.genotype(line.genotype, f"trials.jsonl:{line.trial + 1}")
+        genotype = run.record.genotype(space, line.genotype, f"trials.jsonl:{line.trial + 1}")
         options = list(zip(kinds, map(str, genotype.values), strict=True))
         in_all.update(options)
         in_best.update(options if place < best else ())

@@ -81,7 +81,8 @@ def _winners(compared: Compared) -> Section:
         entries = compared.document["groups"][number]["runs"]
         record, entry = max(zip(records, entries, strict=True), key=lambda pair: _search_score(pair[0]))
         if entry["genotype"] is not None:
-            genotype = record.genotype(entry["genotype"], "train.json" if record.train else "search.json")
+            told_by = "train.json" if record.train else "search.json"
+            genotype = record.genotype(record.trained_space, entry["genotype"], told_by)
             plot = _network(record, genotype, number, name)
             plots += [plot] if plot else []
             told = _winner(record, genotype, plot, f"winner-{number}")
@@ -101,7 +102,7 @@ def _network(record: RunRecord, genotype: Genotype, number: int, name: str) -> P
     """None before it is known what the images are."""
     if record.task is None:
         return None
-    return network(diagram(record.space, genotype, record.task), f"network-{number + 1}", f"Network of {name}")
+    return network(diagram(record.trained_space, genotype, record.task), f"network-{number + 1}", f"Network of {name}")
 
 
 def _winner(record: RunRecord, genotype: Genotype, plot: Plot | None, name: str) -> str:
@@ -112,7 +113,7 @@ def _winner(record: RunRecord, genotype: Genotype, plot: Plot | None, name: str)
         drawing = wide(plot.svg, plot.title)
         parts.append(f"<figure>{drawing}<figcaption>{escape(plot.note)}</figcaption></figure>")
     else:
-        parts.append(f"<pre>{escape(record.space.describe(genotype))}</pre>")
+        parts.append(f"<pre>{escape(record.trained_space.describe(genotype))}</pre>")
     if record.evaluated and record.evaluated.per_class:
         rows = [(label, f"{100 * accuracy:.2f} %") for label, accuracy in record.evaluated.per_class.items()]
         summary = "Test accuracy of each class"

@@ -1,6 +1,7 @@
 """The trials of a report: the best as a table, all as JSON for the script that sorts, filters and points at them."""
 
 import json
+import math
 from functools import partial
 from html import escape
 from typing import Any
@@ -40,7 +41,8 @@ def best_trials(compared: Compared) -> list[tuple[Run, Line]]:
     scored = {(run.number, line.trial) for run, line in compared.scored}
 
     def order(run: Run, line: Line) -> tuple[bool, float]:
-        value = line.metrics.get(compared.metric, 0.0)
+        worst = -math.inf if compared.larger_is_better else math.inf
+        value = line.metrics.get(compared.metric, worst)
         return (run.number, line.trial) not in scored, -value if compared.larger_is_better else value
 
     every = [(run, line) for run in compared.runs for line in run.record.lines]

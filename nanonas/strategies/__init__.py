@@ -80,7 +80,7 @@ class Strategy(ABC):
         return scores(trial.metrics, self.problem.objectives)
 
     def order(self, trial: Trial) -> tuple[float, ...]:
-        """A sort key that puts the best first, by the first objective, and of equals the earliest."""
+        """A sort key that puts the best first, by the objectives in turn, and of equals the earliest."""
         return (*(-score for score in self.scores(trial)), trial.trial)
 
     def offspring(
