@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nanonas.data import load_dataset
 from nanonas.errors import ExportError, NanonasError, RunError, UnknownName
 from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
+from nanonas.exporters.executorch import _folded
 from nanonas.exporting import check_loss, check_parity, metadata_of, parity, rounding, targets_of, training_pixels
 from nanonas.inference import Model
 from nanonas.spaces import SPACES
@@ -383,6 +385,21 @@ def test_a_file_that_can_hold_code_needs_trust_outside_its_run(name: str, run: P
         with pytest.raises(ExportError, match="--trust"):
             evaluate(stray)
     assert evaluate(stray, trust=True)["format"] == name
+
+
+def test_batch_norms_that_follow_no_convolution_become_one(gelu_network: nn.Module) -> None:
+    def bare(network: nn.Module) -> int:
+        pairs = [p for s in network.modules() if isinstance(s, nn.Sequential) for p in pairwise([None, *s])]
+        return sum(isinstance(b, nn.BatchNorm2d) and not isinstance(a, nn.Conv2d) for a, b in pairs)
+
+    for module in gelu_network.eval().modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features)
+            module.running_var = torch.rand(module.num_features) + 0.5
+    folded, x = _folded(gelu_network), torch.randn(5, 3, 16, 16)
+    assert (bare(gelu_network), bare(folded)) == (1, 0)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(x), gelu_network(x))
 
 
 def test_a_file_of_a_stranger_leads_nowhere(run: Path, tmp_path: Path) -> None:

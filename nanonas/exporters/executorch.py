@@ -1,6 +1,7 @@
 """ExecuTorch with XNNPACK, for phones and small devices. Needs `pip install 'nanonas[executorch]'`."""
 
 import contextlib
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ print([classes[program.load_method("forward").execute([x.flatten().view(x.shape)
 
             quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
             shapes = Interface.of(images).dynamic_shapes
-            graph = torch.export.export(network, (images[:2],), dynamic_shapes=shapes).module()
+            graph = torch.export.export(_folded(network), (images[:2],), dynamic_shapes=shapes).module()
             observed = prepare_pt2e(graph, quantizer)
             for batch in images.split(CALIBRATION_BATCH):
                 observed(batch)
@@ -77,6 +78,28 @@ print([classes[program.load_method("forward").execute([x.flatten().view(x.shape)
             return np.concatenate([forward.execute([one])[0].numpy() for one in _each(torch.from_numpy(images))])
 
         return ModelFile(run, texts)
+
+
+def _folded(network: "nn.Module") -> "nn.Module":
+    """A copy in which a batch norm that follows no convolution is one itself, depthwise and of one pixel.
+
+    The quantizer leaves such a batch norm as it is, and then takes a minute to look for what training with quantization
+    would have left behind.
+    """
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    network = copy.deepcopy(network)
+    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        before: nn.Module | None = None
+        for name, layer in list(sequence.named_children()):
+            if isinstance(layer, nn.BatchNorm2d) and not isinstance(before, nn.Conv2d):
+                channels = layer.num_features
+                bare = nn.Conv2d(channels, channels, 1, groups=channels, bias=False)
+                nn.init.ones_(bare.weight)
+                setattr(sequence, name, fuse_conv_bn_eval(bare.eval(), layer))
+            before = layer
+    return network
 
 
 def _write(network: Any, image: "Tensor", path: Path, metadata: Mapping[str, str]) -> None:
