@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side
+
+
+@pytest.fixture(autouse=True)
+def _the_same_random_numbers_in_any_order() -> None:
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -149,8 +149,8 @@ def test_8_bits_in_onnx_are_for_the_weights_that_have_a_scale_a_channel(
             assert all(weights[name] == onnx.TensorProto.FLOAT for name in node.input[1:])
     assert {"Conv", "Gemm", "BatchNormalization"} <= {node.op_type for node in graph.node}
     assert not any(len(name) > 3 for name in weights)
-    found = EXPORTERS["onnx"].read(path).run(images.numpy())
-    assert (found.argmax(1) == gelu_network(images).argmax(1).numpy()).mean() > 0.9
+    found, wanted = EXPORTERS["onnx"].read(path).run(images.numpy()), gelu_network(images).detach().numpy()
+    assert np.abs(found - wanted).max() < 0.05 * wanted.std()
 
 
 def test_an_onnx_file_tells_nothing_of_the_machine_that_wrote_it(exported_run: Path) -> None:
