@@ -151,6 +151,7 @@ def test_8_bits_in_onnx_are_for_the_weights_that_have_a_scale_a_channel(
     assert not any(len(name) > 3 for name in weights)
     found, wanted = EXPORTERS["onnx"].read(path).run(images.numpy()), gelu_network(images).detach().numpy()
     assert np.abs(found - wanted).max() < 0.05 * wanted.std()
+    assert (found.argmax(1) == wanted.argmax(1)).mean() > 0.9
 
 
 def test_an_onnx_file_tells_nothing_of_the_machine_that_wrote_it(exported_run: Path) -> None:
