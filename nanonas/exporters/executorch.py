@@ -83,8 +83,8 @@ print([classes[program.load_method("forward").execute([x.flatten().view(x.shape)
 def _folded(network: "nn.Module") -> "nn.Module":
     """A copy in which a batch norm that follows no convolution is one itself, depthwise and of one pixel.
 
-    The quantizer leaves such a batch norm as it is, and then spends a third of an export on a look for what training with
-    quantization would have left behind.
+    The quantizer leaves such a batch norm as it is, and then spends a third of the export on a look for what training
+    with quantization would have left behind.
     """
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
