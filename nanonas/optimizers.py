@@ -20,6 +20,7 @@ class Optimizer:
 
     Args:
         lr: learning rate of the next step; may be changed, also to a tensor, which a CUDA graph reads anew.
+        times: the learning rate, for these parameters.
 
     Attributes:
         fused: whether torch has one kernel for all of a step on the device of the parameters.
@@ -27,10 +28,15 @@ class Optimizer:
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float | Tensor, momentum: float, weight_decay: float
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float | Tensor,
+        momentum: float,
+        weight_decay: float,
+        times: float = 1.0,
     ) -> None:
         self.parameters = list(parameters)
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.lr, self.momentum, self.weight_decay, self.times = lr, momentum, weight_decay, times
         self.fused = all(parameter.device.type in ("cpu", "cuda") for parameter in self.parameters)
         self.momentum_of = {p: torch.zeros_like(p, requires_grad=False) for p in self.parameters} if momentum else {}
 
@@ -52,7 +58,7 @@ class SGD(Optimizer):
             fused=self.fused,
             weight_decay=self.weight_decay,
             momentum=self.momentum,
-            lr=self.lr,
+            lr=self.lr * self.times,
             dampening=0.0,
             nesterov=self.momentum > 0,
             maximize=False,
@@ -69,6 +75,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
+        lr = self.lr * self.times
         alike: dict[tuple[int, ...], list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
         for filters in self.parameters:
             if filters.grad is not None:
@@ -78,8 +85,8 @@ class Muon(Optimizer):
             updates = orthogonalized(torch.stack([ahead.reshape(rows, -1) for _, ahead in pairs]))
             size = max(1.0, rows / updates.shape[2]) ** 0.5
             for (filters, _), update in zip(pairs, updates, strict=True):
-                filters.mul_(1 - self.lr * self.weight_decay)
-                filters.sub_(update.reshape(shape) * (self.lr * size))
+                filters.mul_(1 - lr * self.weight_decay)
+                filters.sub_(update.reshape(shape) * (lr * size))
 
     def _ahead(self, filters: nn.Parameter, gradient: Tensor) -> Tensor:
         """The gradient after Nesterov's look ahead."""

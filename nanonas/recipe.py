@@ -13,7 +13,8 @@ SMALLEST_SIDE = 16  # pixels; below it no share of a side goes
 
 class Recipe(Config):
     """SGD with Nesterov momentum, or Muon for the filters of convolutions and SGD for the rest; learning rate up
-    linearly, then down by a cosine (Loshchilov & Hutter 2017) or linearly.
+    linearly, then down by a cosine (Loshchilov & Hutter 2017) or linearly. The shifts of batch norm may learn many
+    times as fast as all else (Page 2019; Jordan 2024, arXiv:2404.00498).
 
     Progressive resizing (Howard 2018; with regularization: Tan & Le 2021, arXiv:2104.00298): small images first, since
     pixels are what a step costs.
@@ -28,6 +29,9 @@ class Recipe(Config):
     optimizer: Annotated[Literal["sgd", "muon"], Field(description="of the filters; of all else it is sgd")] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, le=10, description="peak")] = 0.1
     decay: Annotated[Literal["cosine", "linear"], Field(description="how the rate falls after its peak")] = "cosine"
+    shift_rate: Annotated[
+        float, Field(gt=0, le=1000, description="times the learning rate: how fast the shifts of batch norm learn")
+    ] = 1.0
     momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd, Nesterov's")] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1, description="not on biases and batch norm")] = 5e-4
     filter_decay: Annotated[float, Field(ge=0, le=1, description="weight decay of Muon, decoupled")] = 0.1

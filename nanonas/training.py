@@ -276,14 +276,17 @@ def _sharing_weights(network: nn.Module) -> nn.Module:
 
 def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
     """Muon for filters that see more than one channel, if the recipe says so; SGD for all else, with weight decay on
-    what has more than one dimension."""
+    what has more than one dimension, and a rate of its own for the shifts of batch norm."""
     muon = recipe.optimizer == "muon"
     filters = [p for p in network.parameters() if muon and p.ndim == 4 and p.shape[1] > 1]
-    others = [p for p in network.parameters() if not any(p is f for f in filters)]
+    shifts = [module.bias for module in network.modules() if isinstance(module, nn.BatchNorm2d) and module.affine]
+    apart = {id(p) for p in (*filters, *shifts)}
+    others = [p for p in network.parameters() if id(p) not in apart]
     rate, momentum = recipe.learning_rate, recipe.momentum
     optimizers = [
         SGD([p for p in others if p.ndim > 1], rate, momentum, recipe.weight_decay),
         SGD([p for p in others if p.ndim <= 1], rate, momentum, 0.0),
+        SGD(shifts, rate, momentum, 0.0, recipe.shift_rate),
         Muon(filters, rate, MUON_MOMENTUM, recipe.filter_decay),
     ]
     return [optimizer for optimizer in optimizers if optimizer.parameters]

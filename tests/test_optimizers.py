@@ -55,6 +55,19 @@ def test_weight_decay_is_decoupled_and_no_gradient_is_no_step() -> None:
     assert torch.allclose(moving, torch.full_like(moving, 0.95))
 
 
+@pytest.mark.parametrize("kind", [SGD, Muon])
+def test_a_rate_may_be_a_multiple_of_all_others(kind: type[SGD | Muon]) -> None:
+    def stepped(lr: float | torch.Tensor, times: float) -> torch.Tensor:
+        filters = nn.Parameter(matrices(1, 8, 36).reshape(8, 4, 3, 3))
+        filters.grad = filters.detach() * 2 + 1
+        kind([filters], lr, 0.6, 0.01, times).step()
+        return filters.detach()
+
+    expected = stepped(0.4, 1.0)
+    assert torch.allclose(stepped(0.1, 4.0), expected)
+    assert torch.allclose(stepped(torch.tensor(0.1), 4.0), expected)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_sgd_steps_as_that_of_torch(momentum: float) -> None:
     start = [torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.ones(5)]

@@ -154,10 +154,22 @@ def test_a_loss_that_is_no_number_is_an_evaluation_error() -> None:
 
 def test_weight_decay_spares_biases_and_batch_norm() -> None:
     trainer = Trainer(ready(), images(), Recipe(weight_decay=0.1), True, 0)
-    decayed, others = trainer.optimizers
+    decayed, *others = trainer.optimizers
     assert all(p.ndim > 1 for p in decayed.parameters)
-    assert all(p.ndim == 1 for p in others.parameters)
-    assert (decayed.weight_decay, others.weight_decay) == (0.1, 0.0)
+    assert all(p.ndim == 1 for other in others for p in other.parameters)
+    assert [optimizer.weight_decay for optimizer in trainer.optimizers] == [0.1, 0.0, 0.0]
+
+
+def test_shifts_of_batch_norm_have_a_rate_of_their_own() -> None:
+    def step(times: float) -> dict[str, torch.Tensor]:
+        net = ready()
+        before = {name: p.detach().clone() for name, p in net.named_parameters()}
+        Trainer(net, images(), Recipe(batch_size=16, shift_rate=times), True, 0).run_epoch(steps=1)
+        return {name: p.detach() - before[name] for name, p in net.named_parameters()}
+
+    once, often = step(1.0), step(30.0)
+    assert torch.allclose(often.pop("1.bias"), 30 * once.pop("1.bias"))
+    assert all(torch.equal(often[name], once[name]) for name in once)
 
 
 def test_muon_takes_the_filters_that_see_several_channels() -> None:
