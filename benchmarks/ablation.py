@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "SGD instead of Muon": {"optimizer": "sgd"},
     "SGD as it is usually used": {"optimizer": "sgd", "batch_size": 128, "decay": "cosine", "warmup_fraction": 0.2},
     "filters decay like all else": {"filter_decay": 5e-4},
+    "shifts of batch norm learn like all else": {"shift_rate": 1.0},
     "cosine instead of linear decay": {"decay": "cosine"},
     "float32": {"precision": "float32"},
     "no label smoothing": {"label_smoothing": 0.0},

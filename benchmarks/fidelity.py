@@ -7,9 +7,9 @@
     python benchmarks/fidelity.py --table
 
 Random networks that meet the preset's constraints, each trained at every fidelity and scored on validation images, a
-core each. Prints Kendall's τ of each fidelity, of params and of macs with the longest training, a table a device; rows
-of what the preset's space was before do not count. Appends to benchmarks/results/fidelity.json, a row a network and
-fidelity; skips what is there.
+core each. Prints Kendall's τ of each fidelity, of params, of macs and of both with the longest training, a table a
+device; rows of what the preset's space was before do not count. Appends to benchmarks/results/fidelity.json, a row a
+network and fidelity; skips what is there.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from common import Record, as_trained, device_of, feasible, here, opened, side_b
 from nanonas import load_spec
 from nanonas.environment import environment
 from nanonas.evaluators import Evaluator
-from nanonas.ranking import kendall
+from nanonas.ranking import aggregate, kendall
 from nanonas.space import SearchSpace
 from nanonas.spec import Spec
 from nanonas.trial import training_seed
@@ -86,6 +86,9 @@ def table_of(device: str, rows: list[dict[str, Any]]) -> None:
         seconds.setdefault(name, []).append(row["train_seconds"])
         for measure in ("params", "macs"):
             scores[measure][row["genotype"]] = row[measure]
+    genotypes = list(scores["params"])
+    ranks = aggregate([{name: scores[name][g] for name in ("params", "macs")} for g in genotypes], ("params", "macs"))
+    scores["params + macs, ranks"] = dict(zip(genotypes, ranks, strict=True))
     first = [name for name in seconds if "again" not in name]
     if not first:
         return

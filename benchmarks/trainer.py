@@ -84,9 +84,11 @@ def measured(root: Path, genotype: str, rounds: int) -> dict[str, object]:
 
     def train(model: nn.Module, bfloat16: bool) -> Callable[[Tensor, Tensor], int]:
         filters = [p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1]
-        others = [p for p in model.parameters() if not any(p is f for f in filters)]
+        shifts = [module.bias for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        others = [p for p in model.parameters() if not any(p is other for other in (*filters, *shifts))]
         rate, decay = recipe.learning_rate, recipe.weight_decay
-        sgd = torch.optim.SGD(others, rate, recipe.momentum, weight_decay=decay, nesterov=True, fused=True)
+        groups = [{"params": others}, {"params": shifts, "lr": rate * recipe.shift_rate}]
+        sgd = torch.optim.SGD(groups, rate, recipe.momentum, weight_decay=decay, nesterov=True, fused=True)
         muon = Muon(filters, rate, MUON_MOMENTUM, recipe.filter_decay)
 
         def step(batch: Tensor, labels: Tensor) -> int:

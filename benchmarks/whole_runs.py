@@ -55,6 +55,7 @@ def measure(preset: str, genotype: str | None, seed: int, sets: list[str], out: 
     if genotype is None:
         found, row["search_seconds"] = search(preset, [*sets, f"seed={seed}"], out)
         row |= {key: found[key] for key in ("trials", "cached", "failed", "random")}
+        row["trained"] = found["evaluated"] - found.get("proxies", {}).get("scored", 0)
         row["val_accuracy"] = found["best"]["metrics"]["val_accuracy"]
     else:
         shutil.rmtree(out, ignore_errors=True)

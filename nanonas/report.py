@@ -153,7 +153,8 @@ class SearchView(View):
         best += f", front of {len(self.leaders)}" if len(self.spec.objectives) > 1 else ""
         left = self._seconds_left()
         until = f"{duration(left)} left" if left is not None else "starting"
-        return f"{len(self.trials)}{budget} evaluated, {cached} cached, {failed} failed, {best}, {until}"
+        scored = _untrained(sum(trial.fidelity.get("epochs") == 0 for trial in self.trials))
+        return f"{len(self.trials)}{budget} evaluated{scored}, {cached} cached, {failed} failed, {best}, {until}"
 
     def _seconds_left(self) -> float | None:
         elapsed = time.monotonic() - self.begin + (self.replayed[-1].elapsed if self.replayed else 0)
@@ -207,7 +208,8 @@ def search_table(document: dict[str, Any]) -> RenderableType:
     """The end of a search: winner, drawing, what random sampling reached, what to type next."""
     best, drawn, run = document["best"], document["random"], document["run"]
     spec = Spec.model_validate(document["spec"])
-    counts = f"{document['evaluated']} evaluated, {document['cached']} cached, {document['failed']} failed"
+    scored = _untrained(document.get("proxies", {}).get("scored", 0))
+    counts = f"{document['evaluated']} evaluated{scored}, {document['cached']} cached, {document['failed']} failed"
     rows = {"search": f"{counts}, {duration(document['seconds'])}"}
     if best is None:
         scored = f"no trial has {next(iter(spec.objectives))} yet: the budget ended in the warm start"
@@ -244,6 +246,10 @@ def search_table(document: dict[str, Any]) -> RenderableType:
     return Group(
         facts(rows), "", Text(space.describe(space.parse(best["genotype"]))), "", Text(best["genotype"]), *chosen
     )
+
+
+def _untrained(trials: int) -> str:
+    return f" ({trials} of them untrained)" if trials else ""
 
 
 def _agreement(proxies: Mapping[str, Any]) -> str:

@@ -130,4 +130,4 @@ def _proxies(trials: Sequence[Trial], spec: Spec, space: SearchSpace) -> Mapping
     if len(used) > 1:
         columns[" + ".join(used)] = aggregate([metrics for metrics, _ in pairs], used)
     tau = {name: kendall(column, reached) for name, column in columns.items()}
-    return {"proxies": {"n": len(pairs), "used": " + ".join(used), "kendall_tau": tau}}
+    return {"proxies": {"scored": len(unmeasured), "n": len(pairs), "used": " + ".join(used), "kendall_tau": tau}}
