@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ def measured(root: Path, genotype: str, rounds: int) -> dict[str, object]:
         shifts = [module.bias for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
         others = [p for p in model.parameters() if not any(p is other for other in (*filters, *shifts))]
         rate, decay = recipe.learning_rate, recipe.weight_decay
-        groups = [{"params": others}, {"params": shifts, "lr": rate * recipe.shift_rate}]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": shifts, "lr": rate * recipe.shift_rate}]
         sgd = torch.optim.SGD(groups, rate, recipe.momentum, weight_decay=decay, nesterov=True, fused=True)
         muon = Muon(filters, rate, MUON_MOMENTUM, recipe.filter_decay)
 
