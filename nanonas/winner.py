@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
@@ -35,7 +35,7 @@ from .run_directory import (
 from .run_record import Found, SearchResult, TrainResult, read
 from .space import SearchSpace
 from .spaces import SPACES
-from .spec import Spec, differences, override_spec
+from .spec import Spec, TrainConfig, differences, override_spec
 from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
 from .trial import training_seed
 
@@ -118,6 +118,13 @@ def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
     return {"genotype": str(genotype), **{key: content[key] for key in TRAINED_BY}}
 
 
+def _as_now(request: Any) -> dict[str, Any]:
+    """A request in a file, also of a version that knew fewer settings of a training: those had their defaults."""
+    told = request if isinstance(request, dict) else {}
+    train = told.get("train")
+    return told | {"train": TrainConfig().model_dump(mode="json") | train} if isinstance(train, dict) else told
+
+
 def _check_other(target: Path, spec: Spec) -> None:
     """Raises RunError when `--out` names something that is neither new nor a training of this spec."""
     check_target(target)
@@ -136,8 +143,8 @@ def _done(target: Path, spec: Spec, genotype: Genotype) -> dict[str, Any] | None
     if not (target / "train.json").exists():
         return None
     result = read_json(target / "train.json")
-    done, wanted = result.get("request"), _request(spec, genotype)
-    changed = [key for key in wanted if not isinstance(done, dict) or done.get(key) != wanted[key]]
+    done, wanted = _as_now(result.get("request")), _request(spec, genotype)
+    changed = [key for key in wanted if done.get(key) != wanted[key]]
     if changed:
         raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
     read(target / "train.json", TrainResult, "delete it to train again")
@@ -172,7 +179,7 @@ class _Training:
         self.target, self.spec, self.genotype, self.dataset = target, spec, genotype, dataset
         self.log, self.on_progress, self.found = log, on_progress, found
         self.checkpoint = target / CHECKPOINT
-        self.request = json.dumps(_request(spec, genotype), sort_keys=True)
+        self.request = _request(spec, genotype)
         self.history: list[dict[str, int | float]] = []
         self.seconds = self.save_due = 0.0
         key = SPACES[spec.space.name](spec.space).canonical(genotype)
@@ -213,7 +220,7 @@ class _Training:
             device=str(self.trainer.device),
             precision="bfloat16" if self.trainer.bfloat16 else "float32",
             threads=torch.get_num_threads(),
-            request=json.loads(self.request),
+            request=self.request,
             spec=self.spec.model_dump(mode="json"),
             test_looks=looks,
             search=self.found and self.found.model_dump(),
@@ -272,7 +279,7 @@ class _Training:
 
     def _save(self) -> None:
         state = _State(
-            request=self.request,
+            request=json.dumps(self.request, sort_keys=True),
             epoch=self.trainer.epoch,
             progress=self.trainer.progress,
             steps_left=self.trainer.steps_left,
@@ -287,11 +294,12 @@ class _Training:
         try:
             tensors, metadata = load_tensors(self.checkpoint)
             state = _State.model_validate_json(metadata.get("state", ""))
-            if state.request == self.request:
+            same = _as_now(json.loads(state.request)) == self.request
+            if same:
                 self.trainer.load_state(tensors, state.epoch, state.progress, state.steps_left)
-        except (RunError, ValidationError, LookupError, RuntimeError, TypeError):
+        except (RunError, ValueError, LookupError, RuntimeError, TypeError):
             raise RunError(f"{self.checkpoint} is damaged; delete it to train from the start") from None
-        if state.request != self.request:
+        if not same:
             raise RunError(f"{self.target} holds a half-done training with other settings; choose another --out")
         self.seconds, self.history = state.seconds, state.history
         self.log.say(f"continuing after epoch {self.trainer.epoch}")

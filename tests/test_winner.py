@@ -55,6 +55,31 @@ def test_train_again_prints_its_result(run: Path) -> None:
     assert len((run / "test_looks.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_training_of_a_version_that_knew_fewer_settings_is_the_same(run: Path) -> None:
+    def kill(progress: Progress) -> None:
+        if progress.record:
+            raise KeyboardInterrupt
+
+    result = json.loads((run / "train.json").read_text())
+    del result["request"]["train"]["shift_rate"]
+    (run / "train.json").write_text(json.dumps(result))
+    assert train(run)["test_accuracy"] == result["test_accuracy"]
+    (run / "train.json").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        train(run, on_progress=kill)
+    tensors, metadata = load_tensors(run / "checkpoint.safetensors")
+    state = json.loads(metadata["state"])
+    request = json.loads(state["request"])
+    del request["train"]["shift_rate"]
+    old = json.dumps(state | {"request": json.dumps(request)})
+    save_tensors(run / "checkpoint.safetensors", tensors, {"state": old})
+    said: list[str] = []
+    assert train(run, say=said.append)["test_accuracy"] == result["test_accuracy"]
+    assert any("continuing after epoch 1" in text for text in said)
+    with pytest.raises(RunError, match="another train"):
+        train(run, overrides=["train.shift_rate=2"])
+
+
 def test_what_was_said_of_an_earlier_model_goes_with_it(untrained: Path) -> None:
     for name in ("eval.json", "export.json"):
         (untrained / name).write_text("{}")
@@ -128,6 +153,10 @@ def test_a_half_done_training_with_other_settings_is_not_continued(untrained: Pa
         save_tensors(checkpoint, {key: tensor for key, tensor in tensors.items() if key != name}, metadata)
         with pytest.raises(RunError, match="damaged"):
             train(untrained)
+    state = json.loads(metadata["state"]) | {"request": "{"}
+    save_tensors(checkpoint, tensors, {"state": json.dumps(state)})
+    with pytest.raises(RunError, match="damaged"):
+        train(untrained)
     checkpoint.write_bytes(b"torn")
     with pytest.raises(RunError, match="damaged"):
         train(untrained)
