@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
@@ -35,7 +35,7 @@ from .run_directory import (
 from .run_record import Found, SearchResult, TrainResult, read
 from .space import SearchSpace
 from .spaces import SPACES
-from .spec import Spec, TrainConfig, differences, override_spec
+from .spec import Spec, differences, override_spec
 from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
 from .trial import training_seed
 
@@ -118,11 +118,15 @@ def _request(spec: Spec, genotype: Genotype) -> dict[str, Any]:
     return {"genotype": str(genotype), **{key: content[key] for key in TRAINED_BY}}
 
 
-def _as_now(request: Any) -> dict[str, Any]:
-    """A request in a file, also of a version that knew fewer settings of a training: those had their defaults."""
+def _as_now(request: Any, spec: Spec) -> dict[str, Any]:
+    """A request in a file, also of a version that knew fewer settings: those had their defaults."""
     told = request if isinstance(request, dict) else {}
-    train = told.get("train")
-    return told | {"train": TrainConfig().model_dump(mode="json") | train} if isinstance(train, dict) else told
+    settings = {key: told[key] for key in TRAINED_BY if key in told}
+    try:
+        content = Spec.model_validate(spec.model_dump(mode="json") | settings).model_dump(mode="json")
+    except ValidationError:  # of another training, then
+        return told
+    return told | {key: content[key] for key in settings}
 
 
 def _check_other(target: Path, spec: Spec) -> None:
@@ -143,7 +147,7 @@ def _done(target: Path, spec: Spec, genotype: Genotype) -> dict[str, Any] | None
     if not (target / "train.json").exists():
         return None
     result = read_json(target / "train.json")
-    done, wanted = _as_now(result.get("request")), _request(spec, genotype)
+    done, wanted = _as_now(result.get("request"), spec), _request(spec, genotype)
     changed = [key for key in wanted if done.get(key) != wanted[key]]
     if changed:
         raise RunError(f"{target} holds a training with another {', '.join(changed)}; choose another --out")
@@ -294,7 +298,7 @@ class _Training:
         try:
             tensors, metadata = load_tensors(self.checkpoint)
             state = _State.model_validate_json(metadata.get("state", ""))
-            same = _as_now(json.loads(state.request)) == self.request
+            same = _as_now(json.loads(state.request), self.spec) == self.request
             if same:
                 self.trainer.load_state(tensors, state.epoch, state.progress, state.steps_left)
         except (RunError, ValueError, LookupError, RuntimeError, TypeError):
