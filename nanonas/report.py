@@ -153,7 +153,7 @@ class SearchView(View):
         best += f", front of {len(self.leaders)}" if len(self.spec.objectives) > 1 else ""
         left = self._seconds_left()
         until = f"{duration(left)} left" if left is not None else "starting"
-        scored = _untrained(sum(trial.fidelity.get("epochs") == 0 for trial in self.trials))
+        scored = _untrained(sum(trial.untrained for trial in self.trials))
         return f"{len(self.trials)}{budget} evaluated{scored}, {cached} cached, {failed} failed, {best}, {until}"
 
     def _seconds_left(self) -> float | None:

@@ -117,9 +117,9 @@ def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
 
 def _proxies(trials: Sequence[Trial], spec: Spec, space: SearchSpace) -> Mapping[str, Any]:
     """How zero-cost scores agreed with what was then measured, beside `params` alone; nothing when there are none."""
-    unmeasured = [trial for trial in trials if trial.ok and trial.fidelity.get("epochs") == 0]
+    unmeasured = [trial for trial in trials if trial.ok and trial.untrained]
     measured = at_highest_fidelity(trials, spec.objectives)
-    if not unmeasured or all(trial.fidelity.get("epochs") == 0 for trial in measured):
+    if not unmeasured or all(trial.untrained for trial in measured):
         return {}
     fresh = {space.canonical(trial.genotype): trial for trial in unmeasured}
     metric, way = next(iter(spec.objectives.items()))

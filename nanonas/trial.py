@@ -73,6 +73,11 @@ class Trial:
         return self.status == "ok"
 
     @property
+    def untrained(self) -> bool:
+        """Whether its scores are the zero-cost ones of a fresh network."""
+        return self.fidelity.get("epochs") == 0
+
+    @property
     def reason(self) -> str:
         """Why it failed, in a line: `error` without the traceback that may follow."""
         return (self.error or "").partition("\n")[0]

@@ -72,7 +72,7 @@ class ZeroCost(Strategy):
         return self._sampler.ask(trial, rng, accepts)
 
     def tell(self, trial: Trial) -> None:
-        if trial.fidelity.get("epochs") != 0:
+        if not trial.untrained:
             self._sampler.tell(trial)
         elif trial.ok:
             self._scored.append(trial)
