@@ -103,7 +103,8 @@ def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
     metric, way = next(iter(spec.objectives.items()))
     scored = at_highest_fidelity(trials, spec.objectives)
     shared = STRATEGIES[spec.strategy.name].one_shot  # its scores are no architecture's
-    drawn = [trial.metrics[metric] for trial in scored if trial.parent is None and not shared]
+    chosen = getattr(spec.strategy, "counted", False)  # by size
+    drawn = [trial.metrics[metric] for trial in scored if trial.parent is None and not shared and not chosen]
     if not drawn:
         return {"n": 0, "equal_budget": False}
     return {
