@@ -87,7 +87,9 @@ def test_a_warm_start_by_size_needs_no_trials(tmp_path: Path) -> None:
     spec = load_spec("digits-evo", [*DIGITS, f"strategy={by_size}", "executor.lookahead=1", "budget.trials=6"])
     trials = list(search(spec, tmp_path / "size"))
     assert all(trial.fidelity["epochs"] == 1 for trial in trials)
-    drawn = list(search(load_spec("digits-evo", [*DIGITS, "strategy.name=random", "budget.trials=6"]), tmp_path / "any"))
+    drawn = list(
+        search(load_spec("digits-evo", [*DIGITS, "strategy.name=random", "budget.trials=6"]), tmp_path / "any")
+    )
     largest, others = ([t.metrics["params"] * t.metrics["macs"] for t in some[:4]] for some in (trials, drawn))
     assert min(largest) > sum(others) / 4  # each is the best of ten
     result = json.loads((tmp_path / "size" / "search.json").read_text())
