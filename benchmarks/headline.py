@@ -12,6 +12,7 @@ is there, unless it has another --label.
 
 import random
 from pathlib import Path
+from typing import Any
 
 from common import Record, feasible
 from whole_runs import data_of, difference, measure, options, settings, table
@@ -47,7 +48,11 @@ def main() -> None:
         row = measure(PRESET, genotype, seed, [*data, *sets], arguments.out / f"{arm}-seed{seed}-{len(RECORD.rows())}")
         RECORD.append({"arm": arm, "changes": changes} | row)
     table(RECORD.rows(), lambda row: " ".join([row["arm"], *row["changes"]]))
-    difference([row for row in RECORD.rows() if not row["changes"]], ("search", "random"), "test_accuracy")
+    by_changes: dict[str, list[dict[str, Any]]] = {}
+    for row in RECORD.rows():
+        by_changes.setdefault(" ".join(row["changes"]), []).append(row)
+    for changes, rows in by_changes.items():
+        difference(rows, ("search", "random"), "test_accuracy", changes)
 
 
 if __name__ == "__main__":

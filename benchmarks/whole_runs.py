@@ -106,12 +106,12 @@ def table(rows: list[dict[str, Any]], name_of: Callable[[dict[str, Any]], str] =
         )
 
 
-def difference(rows: list[dict[str, Any]], arms: tuple[str, str], key: str) -> None:
-    """Prints how far the first arm is ahead of the second in `key`, over the seeds that both have."""
+def difference(rows: list[dict[str, Any]], arms: tuple[str, str], key: str, of: str = "") -> None:
+    """Prints how far the first arm is ahead of the second in `key`, over the seeds that both have; `of` names them."""
     ours, others = ({row["seed"]: row[key] for row in rows if row["arm"] == arm} for arm in arms)
     pairs = [ours[seed] - others[seed] for seed in ours if seed in others]
     estimate = mean_and_interval(pairs) if pairs else None
     if estimate and estimate.interval:
         low, high = estimate.interval
         interval = f"95 % interval {low:+.4f} to {high:+.4f} (t, n={estimate.n} pairs)"
-        print(f"{' - '.join(arms)}, {key}: {estimate.mean:+.4f}, {interval}")
+        print(f"{' - '.join(arms)} {of}".rstrip() + f", {key}: {estimate.mean:+.4f}, {interval}")
