@@ -100,11 +100,10 @@ def _entry(trial: Trial, report: Mapping[str, float]) -> dict[str, Any]:
 
 def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
     """What random sampling reached inside this search: its trials without a parent. Not an equal-budget arm."""
+    random = spec.strategy.starts_at_random and not STRATEGIES[spec.strategy.name].one_shot
     metric, way = next(iter(spec.objectives.items()))
     scored = at_highest_fidelity(trials, spec.objectives)
-    shared = STRATEGIES[spec.strategy.name].one_shot  # its scores are no architecture's
-    chosen = getattr(spec.strategy, "counted", False)  # by size
-    drawn = [trial.metrics[metric] for trial in scored if trial.parent is None and not shared and not chosen]
+    drawn = [trial.metrics[metric] for trial in scored if random and trial.parent is None]
     if not drawn:
         return {"n": 0, "equal_budget": False}
     return {

@@ -81,22 +81,6 @@ def test_a_warm_start_reports_how_its_proxies_agreed(tmp_path: Path) -> None:
     assert result["best"]["trial"] >= 8
 
 
-def test_a_warm_start_by_size_needs_no_trials(tmp_path: Path) -> None:
-    then = "{name: evolution, population_size: 4, sample_size: 2}"
-    by_size = f"{{name: zero_cost, proxies: [params, macs], candidates: 40, keep: 4, sampler: {then}}}"
-    spec = load_spec("digits-evo", [*DIGITS, f"strategy={by_size}", "executor.lookahead=1", "budget.trials=6"])
-    trials = list(search(spec, tmp_path / "size"))
-    assert all(trial.fidelity["epochs"] == 1 for trial in trials)
-    drawn = list(
-        search(load_spec("digits-evo", [*DIGITS, "strategy.name=random", "budget.trials=6"]), tmp_path / "any")
-    )
-    largest, others = ([t.metrics["params"] * t.metrics["macs"] for t in some[:4]] for some in (trials, drawn))
-    assert min(largest) > sum(others) / 4  # each is the best of ten
-    result = json.loads((tmp_path / "size" / "search.json").read_text())
-    assert result["random"]["n"] == 0 and "proxies" not in result
-    assert all(trial.parent is None for trial in trials[:4]) and trials[5].parent is not None
-
-
 def test_a_search_by_proxy_alone(tmp_path: Path) -> None:
     overrides = ["evaluator.name=proxy", "objectives={naswot: maximize}", "budget.trials=10"]
     trials = list(search(load_spec("digits-evo", [*DIGITS[:2], *overrides]), tmp_path / "run"))

@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -258,6 +259,21 @@ def test_evolution_beats_random_on_a_smooth_landscape(tmp_path: Path) -> None:
         for name in ("random", "evolution")
     }
     assert best["evolution"] > best["random"]
+
+
+def test_the_largest_feasible_candidate_is_evaluated(tmp_path: Path) -> None:
+    strategy = {"name": "evolution", "population_size": 20, "sample_size": 5}
+    limits = {"constraints": {"params": 100_000}}
+    spec = Spec.model_validate(make_spec("evolution").model_dump() | {"strategy": strategy, **limits})
+    plain = list(search(spec, tmp_path / "plain"))
+    large = list(search(override_spec(spec, ["strategy.candidates=20"]), tmp_path / "large"))
+    sizes = [{m: median(t.metrics[m] for t in trials) for m in ("params", "macs")} for trials in (plain, large)]
+    assert max(trial.metrics["params"] for trial in large) <= 100_000
+    assert 100_000 - sizes[1]["params"] < (100_000 - sizes[0]["params"]) / 2
+    assert sizes[1]["macs"] > sizes[0]["macs"]
+    assert large[-1].parent is not None
+    assert json.loads((tmp_path / "large" / "search.json").read_text())["random"]["n"] == 0
+    assert json.loads((tmp_path / "plain" / "search.json").read_text())["random"]["n"] == 20
 
 
 # ---- local search

@@ -35,6 +35,11 @@ class StrategyConfig(ComponentConfig):
         """How many trials are spent before anything is scored by the objectives."""
         return 0
 
+    @property
+    def starts_at_random(self) -> bool:
+        """Whether trials without a parent are a sample of the feasible architectures."""
+        return True
+
 
 def inner(config: StrategyConfig) -> StrategyConfig:
     """Validates the strategy inside another, whose repeats nobody would ask about."""

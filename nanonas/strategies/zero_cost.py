@@ -27,10 +27,9 @@ class ZeroCost(Strategy):
     """Score random candidates without training, evaluate the best of them, go on with another strategy (Abdelfattah
     et al. 2021, arXiv:2101.08134, section 4).
 
-    A zero-cost score is a trial at fidelity epochs 0: it stands in the journal, and it counts in budget.trials. Where
-    params and macs are all that is asked for, no trial is needed: each that is kept is the best of its own share of the
-    candidates. The proxies' ranks are aggregated (`nanonas.ranking`). search.json tells how the order of scores that
-    took trials agreed with what was then measured.
+    A zero-cost score is a trial at fidelity epochs 0: it stands in the journal, and it counts in budget.trials. The
+    proxies' ranks are aggregated (`nanonas.ranking`). search.json tells how the proxy's order agreed with what was then
+    measured.
     """
 
     class Config(StrategyConfig):
@@ -46,19 +45,14 @@ class ZeroCost(Strategy):
         )
 
         @property
-        def counted(self) -> bool:
-            """Whether the proxies need no network."""
-            return set(self.proxies) <= {"params", "macs"}
-
-        @property
         def trials_before_the_first_score(self) -> int:
-            return 0 if self.counted else self.candidates
+            return self.candidates
 
     config: Config
 
     def __init__(self, config: Config, problem: Problem) -> None:
         super().__init__(config, problem)
-        if not config.counted and not problem.fidelity.get("epochs"):
+        if not problem.fidelity.get("epochs"):
             raise SpecError(
                 "strategy.name: zero_cost scores networks at epochs 0, and this evaluator has no more epochs"
             )
@@ -66,9 +60,6 @@ class ZeroCost(Strategy):
         self._sampler = STRATEGIES[config.sampler.name](config.sampler, problem)
 
     def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
-        if self.config.counted:
-            largest = self._largest(rng, accepts) if trial < self.config.keep else None
-            return largest or self._sampler.ask(trial, rng, accepts)
         if trial < self.config.candidates:
             drawn = self.draw(rng, accepts, {"epochs": 0})
             if drawn:
@@ -85,13 +76,6 @@ class ZeroCost(Strategy):
             self._sampler.tell(trial)
         elif trial.ok:
             self._scored.append(trial)
-
-    def _largest(self, rng: random.Random, accepts: Accepts) -> Proposal | None:
-        """The best of some random ones, by what is known of them without a network."""
-        share = max(1, self.config.candidates // self.config.keep)
-        drawn = [proposal for _ in range(share) if (proposal := self.draw(rng, accepts))]
-        order = aggregate([self.problem.measure(proposal.genotype) for proposal in drawn], self.config.proxies)
-        return drawn[order.index(max(order))] if drawn else None
 
     def _ranked(self) -> list[Trial]:
         order = aggregate([told.metrics for told in self._scored], self.config.proxies)
