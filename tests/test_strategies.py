@@ -32,11 +32,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "nsga2": {"population_size": 6},
     "predictor": {"candidates": 20},
     "zero_cost": {"candidates": 8, "keep": 3, "proxies": ["params", "macs"]},
+    "largest": {"name": "evolution", "population_size": 6, "sample_size": 3, "candidates": 4},
 }
 TRIALS = 40
 
 
-@pytest.fixture(params=list(STRATEGIES))
+@pytest.fixture(params=[*STRATEGIES, "largest"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

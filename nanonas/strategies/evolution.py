@@ -12,7 +12,7 @@ from ..ranking import aggregate
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
-DRAWS_OF_A_CANDIDATE = 50  # at most, until one is feasible
+DRAWS_OF_A_CANDIDATE = 50  # at most, until one is accepted
 
 
 @STRATEGIES.register("evolution")
@@ -60,12 +60,14 @@ class RegularizedEvolution(Strategy):
         # the oldest dies, not the worst: a lucky score must be re-earned
         self.population: deque[Trial] = deque(maxlen=config.population_size)
 
-    def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal:
+    def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
         wanted = self.config.candidates
-        drawn = (self._drawn(trial, rng) for _ in range(wanted * DRAWS_OF_A_CANDIDATE))
-        accepted = list(islice(filter(accepts, drawn), wanted)) if wanted > 1 else []
-        if not accepted:
+        if wanted == 1:
             return self._drawn(trial, rng)
+        drawn = (self._drawn(trial, rng) for _ in range(wanted * DRAWS_OF_A_CANDIDATE))
+        accepted = list(islice(filter(accepts, drawn), wanted))
+        if not accepted:
+            return self.draw(rng, accepts)
         sizes = aggregate([self.problem.measure(proposal.genotype) for proposal in accepted], ("params", "macs"))
         return accepted[sizes.index(max(sizes))]
 
