@@ -48,11 +48,11 @@ def main() -> None:
         row = measure(PRESET, genotype, seed, [*data, *sets], arguments.out / f"{arm}-seed{seed}-{len(RECORD.rows())}")
         RECORD.append({"arm": arm, "changes": changes} | row)
     table(RECORD.rows(), lambda row: " ".join([row["arm"], *row["changes"]]))
-    by_changes: dict[str, list[dict[str, Any]]] = {}
+    alike: dict[str, list[dict[str, Any]]] = {}
     for row in RECORD.rows():
-        by_changes.setdefault(" ".join(row["changes"]), []).append(row)
-    for changes, rows in by_changes.items():
-        difference(rows, ("search", "random"), "test_accuracy", changes)
+        alike.setdefault(" ".join(row["changes"]), []).append(row)
+    for name, rows in alike.items():
+        difference(rows, ("search", "random"), "test_accuracy", name)
 
 
 if __name__ == "__main__":
