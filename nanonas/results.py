@@ -100,10 +100,11 @@ def _entry(trial: Trial, report: Mapping[str, float]) -> dict[str, Any]:
 
 def _random_sample(trials: Sequence[Trial], spec: Spec) -> Mapping[str, Any]:
     """What random sampling reached inside this search: its trials without a parent. Not an equal-budget arm."""
-    random = spec.strategy.starts_at_random and not STRATEGIES[spec.strategy.name].one_shot
+    strategy = STRATEGIES[spec.strategy.name]
+    sampled = strategy.starts_at_random and not strategy.one_shot  # whose scores are no architecture's
     metric, way = next(iter(spec.objectives.items()))
     scored = at_highest_fidelity(trials, spec.objectives)
-    drawn = [trial.metrics[metric] for trial in scored if random and trial.parent is None]
+    drawn = [trial.metrics[metric] for trial in scored if sampled and trial.parent is None]
     if not drawn:
         return {"n": 0, "equal_budget": False}
     return {

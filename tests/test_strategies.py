@@ -32,12 +32,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "nsga2": {"population_size": 6},
     "predictor": {"candidates": 20},
     "zero_cost": {"candidates": 8, "keep": 3, "proxies": ["params", "macs"]},
-    "largest": {"name": "evolution", "population_size": 6, "sample_size": 3, "candidates": 4},
+    "largest": {"candidates": 4, "sampler": {"name": "evolution", "population_size": 6, "sample_size": 3}},
 }
 TRIALS = 40
 
 
-@pytest.fixture(params=[*STRATEGIES, "largest"])
+@pytest.fixture(params=list(STRATEGIES))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -263,11 +263,11 @@ def test_evolution_beats_random_on_a_smooth_landscape(tmp_path: Path) -> None:
 
 
 def test_the_largest_feasible_candidate_is_evaluated(tmp_path: Path) -> None:
-    strategy = {"name": "evolution", "population_size": 20, "sample_size": 5}
-    limits = {"constraints": {"params": 100_000}}
-    spec = Spec.model_validate(make_spec("evolution").model_dump() | {"strategy": strategy, **limits})
+    sampler = {"name": "evolution", "population_size": 20, "sample_size": 5}
+    spec = override_spec(make_spec("random", constraints={"params": 100_000}), [f"strategy={json.dumps(sampler)}"])
     plain = list(search(spec, tmp_path / "plain"))
-    large = list(search(override_spec(spec, ["strategy.candidates=20"]), tmp_path / "large"))
+    largest = json.dumps({"name": "largest", "candidates": 20, "sampler": sampler})
+    large = list(search(override_spec(spec, [f"strategy={largest}"]), tmp_path / "large"))
     sizes = [{m: median(t.metrics[m] for t in trials) for m in ("params", "macs")} for trials in (plain, large)]
     assert max(trial.metrics["params"] for trial in large) <= 100_000
     assert 100_000 - sizes[1]["params"] < (100_000 - sizes[0]["params"]) / 2

@@ -35,11 +35,6 @@ class StrategyConfig(ComponentConfig):
         """How many trials are spent before anything is scored by the objectives."""
         return 0
 
-    @property
-    def starts_at_random(self) -> bool:
-        """Whether trials without a parent are a sample of the feasible architectures."""
-        return True
-
 
 def inner(config: StrategyConfig) -> StrategyConfig:
     """Validates the strategy inside another, whose repeats nobody would ask about."""
@@ -57,6 +52,7 @@ class Strategy(ABC):
 
     Config: ClassVar[type[StrategyConfig]]
     one_shot: ClassVar[bool] = False  # whether it reads shares of options from a one-shot evaluator's metrics
+    starts_at_random: ClassVar[bool] = True  # whether trials without a parent are a sample of what is feasible
 
     def __init__(self, config: StrategyConfig, problem: Problem) -> None:
         self.config = config

@@ -1,0 +1,57 @@
+"""The largest of what another strategy would propose."""
+
+import random
+from itertools import islice
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ..problem import Problem
+from ..ranking import aggregate
+from ..trial import Proposal, Trial
+from . import STRATEGIES, Accepts, Strategy, StrategyConfig, inner
+from .evolution import RegularizedEvolution
+from .random import RandomSearch
+
+DRAWS_OF_A_CANDIDATE = 50  # at most, until one is accepted
+
+Sampler = Annotated[
+    RandomSearch.Config | RegularizedEvolution.Config,
+    Field(discriminator="name"),
+    AfterValidator(inner),
+]
+
+
+@STRATEGIES.register("largest")
+class Largest(Strategy):
+    """Of several feasible proposals of another strategy, evaluate the largest, by the ranks of params and MACs.
+
+    Short trainings favour small networks that learn fast; here all that are evaluated are about as large as the
+    constraints allow. The ranks are aggregated (`nanonas.ranking`).
+    """
+
+    class Config(StrategyConfig):
+        name: Literal["largest"] = "largest"
+        candidates: Annotated[int, Field(ge=1, description="proposals of which the largest is evaluated")] = 30
+        sampler: Annotated[Sampler, Field(description="the strategy that proposes them")] = (
+            RegularizedEvolution.Config()
+        )
+
+    starts_at_random = False
+    config: Config
+
+    def __init__(self, config: Config, problem: Problem) -> None:
+        super().__init__(config, problem)
+        self._sampler = STRATEGIES[config.sampler.name](config.sampler, problem)
+
+    def ask(self, trial: int, rng: random.Random, accepts: Accepts) -> Proposal | None:
+        wanted = self.config.candidates
+        drawn = (self._sampler.ask(trial, rng, accepts) for _ in range(wanted * DRAWS_OF_A_CANDIDATE))
+        accepted = list(islice((proposal for proposal in drawn if proposal and accepts(proposal)), wanted))
+        if not accepted:
+            return self.draw(rng, accepts)
+        sizes = aggregate([self.problem.measure(proposal.genotype) for proposal in accepted], ("params", "macs"))
+        return accepted[sizes.index(max(sizes))]
+
+    def tell(self, trial: Trial) -> None:
+        self._sampler.tell(trial)
