@@ -12,10 +12,9 @@ is there, unless it has another --label.
 
 import random
 from pathlib import Path
-from typing import Any
 
 from common import Record, feasible
-from whole_runs import data_of, difference, measure, options, settings, table
+from whole_runs import data_of, difference, grouped, measure, options, settings, table
 
 from nanonas import load_spec
 
@@ -48,10 +47,7 @@ def main() -> None:
         row = measure(PRESET, genotype, seed, [*data, *sets], arguments.out / f"{arm}-seed{seed}-{len(RECORD.rows())}")
         RECORD.append({"arm": arm, "changes": changes} | row)
     table(RECORD.rows(), lambda row: " ".join([row["arm"], *row["changes"]]))
-    alike: dict[str, list[dict[str, Any]]] = {}
-    for row in RECORD.rows():
-        alike.setdefault(" ".join(row["changes"]), []).append(row)
-    for name, rows in alike.items():
+    for name, rows in grouped(RECORD.rows(), lambda row: " ".join(row["changes"])).items():
         difference(rows, ("search", "random"), "test_accuracy", name)
 
 

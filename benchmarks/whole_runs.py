@@ -89,12 +89,16 @@ def name_of_row(row: dict[str, Any]) -> str:
     return " ".join([row["preset"], *given, *settings(row["sets"])])
 
 
-def table(rows: list[dict[str, Any]], name_of: Callable[[dict[str, Any]], str] = name_of_row) -> None:
+def grouped(rows: list[dict[str, Any]], name_of: Callable[[dict[str, Any]], str]) -> dict[str, list[dict[str, Any]]]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(name_of(row), []).append(row)
+    return groups
+
+
+def table(rows: list[dict[str, Any]], name_of: Callable[[dict[str, Any]], str] = name_of_row) -> None:
     print(f"{'preset':<44} n  {'test accuracy':<18} {'params':>8} {'trials':>6} {'search s':>9} {'train s':>8}")
-    for name, group in groups.items():
+    for name, group in grouped(rows, name_of).items():
         accuracies = [100 * row["test_accuracy"] for row in group]
         spread = f" ± {statistics.stdev(accuracies):.2f}" if len(group) > 1 else ""
         means = [
