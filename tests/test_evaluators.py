@@ -65,12 +65,12 @@ def test_shown_costs_the_same_on_any_data_set(shown: int, epochs: int, fraction:
 
 def test_a_candidate_sees_what_was_asked_for_though_an_epoch_has_whole_batches() -> None:
     config: Any = load_spec("cifar10-evo").evaluator  # batches of 125
-    assert config.of(249) == (60, 1.0)  # one batch an epoch
+    assert config.of(249) == (48, 1.0)  # one batch an epoch
 
 
-def test_a_candidate_of_cifar10_sees_a_sixth_of_the_images_once() -> None:
+def test_a_candidate_of_cifar10_sees_few_of_the_images_once() -> None:
     config: Any = load_spec("cifar10-evo").evaluator
-    assert config.of(45_000) == (1, pytest.approx(7_500 / 45_000))
+    assert config.of(45_000) == (1, pytest.approx(6_000 / 45_000))
     assert side_in_pixels(config.image_size, Task(3, 32, 32, 10)) == 20
 
 
