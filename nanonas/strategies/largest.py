@@ -4,22 +4,16 @@ import random
 from itertools import islice
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from ..problem import Problem
 from ..ranking import aggregate
 from ..trial import Proposal, Trial
-from . import STRATEGIES, Accepts, Strategy, StrategyConfig, inner
+from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 from .evolution import RegularizedEvolution
-from .random import RandomSearch
+from .sampler import Sampler
 
 DRAWS_OF_A_CANDIDATE = 50  # at most, until one is accepted
-
-Sampler = Annotated[
-    RandomSearch.Config | RegularizedEvolution.Config,
-    Field(discriminator="name"),
-    AfterValidator(inner),
-]
 
 
 @STRATEGIES.register("largest")

@@ -5,19 +5,15 @@ from bisect import insort
 from itertools import islice
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from ..errors import SpecError
 from ..problem import Problem
 from ..registry import nearest
 from ..trial import Proposal, Trial, fidelity_key
-from . import STRATEGIES, Accepts, Strategy, StrategyConfig, inner
-from .evolution import RegularizedEvolution
+from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 from .random import RandomSearch
-
-Sampler = Annotated[
-    RandomSearch.Config | RegularizedEvolution.Config, Field(discriminator="name"), AfterValidator(inner)
-]
+from .sampler import Sampler
 
 
 @STRATEGIES.register("successive_halving")
