@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..problem import Problem
-from ..ranking import aggregate
 from ..trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 from .evolution import RegularizedEvolution
@@ -18,10 +17,10 @@ DRAWS_OF_A_CANDIDATE = 50  # at most, until one is accepted
 
 @STRATEGIES.register("largest")
 class Largest(Strategy):
-    """Of several feasible proposals of another strategy, evaluate the largest, by the ranks of params and MACs.
+    """Of several feasible proposals of another strategy, evaluate the largest, by the product of params and MACs.
 
     Short trainings favour small networks that learn fast; here all that are evaluated are about as large as the
-    constraints allow. The ranks are aggregated (`nanonas.ranking`).
+    constraints allow.
     """
 
     class Config(StrategyConfig):
@@ -44,8 +43,11 @@ class Largest(Strategy):
         accepted = list(islice((proposal for proposal in drawn if proposal and accepts(proposal)), wanted))
         if not accepted:
             return self.draw(rng, accepts)
-        sizes = aggregate([self.problem.measure(proposal.genotype) for proposal in accepted], ("params", "macs"))
-        return accepted[sizes.index(max(sizes))]
+        return max(accepted, key=self._size)
+
+    def _size(self, proposal: Proposal) -> float:
+        metrics = self.problem.measure(proposal.genotype)
+        return metrics["params"] * metrics["macs"]
 
     def tell(self, trial: Trial) -> None:
         self._sampler.tell(trial)
