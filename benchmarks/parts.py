@@ -40,7 +40,9 @@ SHARE = 1 / 3  # of the preset's minutes of training
 STEPS = 40  # that say how long one takes
 PARTS: dict[str, list[str]] = {
     "all": [],
-    "random search instead of evolution": ["strategy.name=random"],
+    "random proposals instead of evolution's": ["strategy.sampler={name: random}"],
+    "not the largest of several": ["strategy.candidates=1"],
+    "random search": ["strategy.name=random"],
     "MACs not bounded": ["constraints={params: 247000, activations: 130000}"],
     "activations not bounded": ["constraints={params: 247000, macs: 30000000}"],
     "images in full size": ["evaluator.image_size=null"],
