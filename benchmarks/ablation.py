@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "SGD instead of Muon": {"optimizer": "sgd"},
     "SGD as it is usually used": {"optimizer": "sgd", "batch_size": 128, "decay": "cosine", "warmup_fraction": 0.2},
     "filters decay like all else": {"filter_decay": 5e-4},
-    "filters decay twice as fast": {"filter_decay": 0.1},
+    "filters decay half as fast": {"filter_decay": 0.05},
     "shifts of batch norm learn like all else": {"shift_rate": 1.0},
     "cosine instead of linear decay": {"decay": "cosine"},
     "float32": {"precision": "float32"},
@@ -44,7 +44,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no flip": {"flip": False},
     "random flips": {"mirrored": "at random"},
     "no translation": {"translate": 0.0},
-    "translation to the end": {"plain_fraction": 0.0},
     "cutout of a quarter": {"cutout": 0.25},
     "batches of 125": {"batch_size": 125},
     "batches of 500": {"batch_size": 500},
@@ -58,7 +57,7 @@ class RandomFlips(Trainer):
 
     def _batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         mirrored = torch.randint(2, (len(chosen),), generator=generator).bool().to(self.device)
-        return augment(self.shown, chosen, self.augmentation, mirrored, generator), self.images.labels[chosen]
+        return augment(self.shown, chosen, self.recipe, mirrored, generator), self.images.labels[chosen]
 
 
 def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:

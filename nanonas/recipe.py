@@ -21,8 +21,7 @@ class Recipe(Config):
 
     Augmentation: reflect-padded translation; horizontal flip where the data set allows it, of one half of the images in
     one epoch and of the other in the next (Jordan 2024, arXiv:2404.00498); cutout (DeVries & Taylor 2017,
-    arXiv:1708.04552). Shifts and holes are fractions of the image's side, so they fit every size; the last steps may do
-    without them (Ge et al. 2021, arXiv:2107.08430).
+    arXiv:1708.04552). Shifts and holes are fractions of the image's side, so they fit every size.
     """
 
     epochs: Epochs = 30
@@ -47,9 +46,6 @@ class Recipe(Config):
         Field(description="mirror half of the images, in every epoch the other half, unless the data set forbids it"),
     ] = True
     cutout: Annotated[float, Field(ge=0, le=1, description="side of the hole, as a share of the image's")] = 0.0
-    plain_fraction: Annotated[
-        float, Field(ge=0, le=1, description="share of the steps, the last ones, without shifts and holes")
-    ] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Field(description="of the passes; auto: bfloat16 on CUDA, and on CPUs made for it but for tiny images"),

@@ -124,7 +124,6 @@ class Trainer:
         if self.device.type != "mps":
             self.network = self.network.to(memory_format=torch.channels_last)
         self.images, self.recipe, self.seed = images, recipe, seed
-        self._plain = recipe.model_copy(update={"translate": 0.0, "cutout": 0.0})
         side = max(images.pixels.shape[1:3])
         first = share_of_side(side, recipe.first_side)
         self.sizes = sizes or (images.resized(first), images.resized((first + side) // 2), images)
@@ -198,12 +197,6 @@ class Trainer:
         shares = [max(0.0, end - max(start, progress)) for start, end in pairwise(GROWTH)]
         return sum(size.area * share for size, share in zip(self.sizes, shares, strict=True))
 
-    @property
-    def augmentation(self) -> Recipe:
-        """The recipe, of whose steps the last ones may have none."""
-        share = self.recipe.plain_fraction
-        return self._plain if share and self.progress >= 1 - share else self.recipe
-
     def _step(self, chosen: Tensor, generators: list[torch.Generator]) -> Tensor:
         # the rate in the middle of the step, so that neither the first nor the last step is lost at rate zero
         rate = learning_rate(self.recipe, self.progress + (1 - self.progress) / max(1.0, self.steps_left) / 2)
@@ -236,7 +229,7 @@ class Trainer:
 
     def _batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         mirrored = None if self._mirrored is None else self._mirrored[chosen] ^ bool(self.epoch % 2)
-        return augment(self.shown, chosen, self.augmentation, mirrored, generator), self.images.labels[chosen]
+        return augment(self.shown, chosen, self.recipe, mirrored, generator), self.images.labels[chosen]
 
     def _gradient(self, network: nn.Module, batch: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
         """Of a part's share in the loss of the batch, which is returned."""

@@ -305,17 +305,6 @@ def test_each_image_is_mirrored_in_every_other_epoch(asked: bool, allowed: bool)
         assert not torch.cat(mirrored).any()
 
 
-@pytest.mark.parametrize(("share", "plain_steps"), [(0.0, 0), (0.25, 10), (1.0, 40)])
-def test_the_last_steps_may_be_without_shifts_and_holes(share: float, plain_steps: int) -> None:
-    seen, data = Seen(), images()
-    recipe = plain(translate=0.25, cutout=0.5, plain_fraction=share, epochs=10, batch_size=16)
-    trainer, whole = Trainer(seen, data, recipe, True, 0), data.normalized(data.pixels)
-    while not trainer.done:
-        trainer.run_epoch()
-    as_they_are = [all(any(torch.equal(shown, image) for image in whole) for shown in batch) for batch in seen.batches]
-    assert as_they_are == [False] * (40 - plain_steps) + [True] * plain_steps
-
-
 def test_images_grow_while_it_trains() -> None:
     seen = Seen()
     trainer = Trainer(seen, images(side=32), plain(first_side=0.625, epochs=20, batch_size=32), True, 0)
