@@ -24,7 +24,6 @@ from common import Record, as_trained, device_of, evaluated, here, side_by_side
 from torch import Tensor
 
 from nanonas.environment import environment
-from nanonas.images import augment
 from nanonas.training import Trainer
 
 RECORD = Record("ablation")
@@ -55,9 +54,8 @@ ELSEWHERE = ("times", "mirrored")  # what is not a field of the recipe
 class RandomFlips(Trainer):
     """Each image is mirrored at random in every epoch, as is usual, instead of in every other."""
 
-    def _batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        mirrored = torch.randint(2, (len(chosen),), generator=generator).bool().to(self.device)
-        return augment(self.shown, chosen, self.recipe, mirrored, generator), self.images.labels[chosen]
+    def _mirrored_in(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.randint(2, (len(chosen),), generator=generator).bool().to(self.device)
 
 
 def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:

@@ -228,8 +228,12 @@ class Trainer:
         return self._gradient(network, *self._batch(chosen, generator), share)
 
     def _batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        mirrored = None if self._mirrored is None else self._mirrored[chosen] ^ bool(self.epoch % 2)
+        mirrored = self._mirrored_in(chosen, generator)
         return augment(self.shown, chosen, self.recipe, mirrored, generator), self.images.labels[chosen]
+
+    def _mirrored_in(self, chosen: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Which of the chosen images this epoch mirrors: the others in the next."""
+        return None if self._mirrored is None else self._mirrored[chosen] ^ bool(self.epoch % 2)
 
     def _gradient(self, network: nn.Module, batch: Tensor, labels: Tensor, share: float = 1.0) -> Tensor:
         """Of a part's share in the loss of the batch, which is returned."""
