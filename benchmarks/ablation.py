@@ -10,6 +10,7 @@ by `parts.py`.
 """
 
 import argparse
+import json
 import os
 import statistics
 import sys
@@ -20,7 +21,7 @@ from unittest.mock import patch
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
 import torch
-from common import Record, as_trained, device_of, evaluated, here, side_by_side
+from common import Record, as_trained, evaluated, machine_of, side_by_side
 from torch import Tensor
 
 from nanonas.environment import environment
@@ -58,6 +59,16 @@ class RandomFlips(Trainer):
         return torch.randint(2, (len(chosen),), generator=generator).bool().to(self.device)
 
 
+def preset(data: list[str]) -> dict[str, Any]:
+    """What all variants have in common."""
+    spec = as_trained(PRESET, data)
+    return {"data": spec.data.name, **spec.model_dump(mode="json", include={"space", "evaluator"})}
+
+
+def of_what(row: dict[str, Any]) -> str:
+    return json.dumps([row["genotype"], row["epochs"], machine_of(row), row.get("preset")])
+
+
 def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:
     genotype, epochs, data, name, seed = job
     changes = VARIANTS[name]
@@ -72,6 +83,7 @@ def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:
         "genotype": genotype,
         "epochs": epochs,
         "changes": changes,
+        "preset": preset(data),
         **metrics,
         "environment": environment(threads=1),
     }
@@ -79,16 +91,12 @@ def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:
 
 def table() -> None:
     rows = RECORD.rows()
-    groups = dict.fromkeys((row["genotype"], row["epochs"], device_of(row)) for row in rows)
-    for genotype, epochs, device in groups:
-        print(f"{genotype}, {epochs} epochs, {device}")
-        for name in VARIANTS:
-            found = [
-                row
-                for row in rows
-                if row["variant"] == name
-                and (row["genotype"], row["epochs"], device_of(row)) == (genotype, epochs, device)
-            ]
+    for group in dict.fromkeys(map(of_what, rows)):
+        alike = [row for row in rows if of_what(row) == group]
+        first = alike[0]
+        print(f"{first['genotype']}, {first['epochs']} epochs, {machine_of(first)}, commit {first['commit']}")
+        for name in dict.fromkeys([*VARIANTS, *(row["variant"] for row in alike)]):
+            found = [row for row in alike if row["variant"] == name]
             if found:
                 accuracies = [100 * row["val_accuracy"] for row in found]
                 spread = f"± {statistics.stdev(accuracies):.2f}" if len(found) > 1 else " " * 6
@@ -106,10 +114,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.genotype and not arguments.table:
         data = ["data.name=folder", f"data.root={arguments.root}"] if arguments.root else []
-        key = {"genotype": arguments.genotype, "epochs": arguments.epochs}
-        there = [(row["variant"], row["seed"]) for row in RECORD.of_device(here()) if key.items() <= row.items()]
-        todo = [(name, seed) for seed in arguments.seed for name in VARIANTS if (name, seed) not in there]
-        for row in side_by_side(run, [(*key.values(), data, *job) for job in todo]):
+        key = {"genotype": arguments.genotype, "epochs": arguments.epochs, "preset": preset(data)}
+        todo = [
+            (arguments.genotype, arguments.epochs, data, name, seed)
+            for seed in arguments.seed
+            for name, changes in VARIANTS.items()
+            if not RECORD.has(**key, variant=name, seed=seed, changes=changes)
+        ]
+        for row in side_by_side(run, todo):
             RECORD.append(row)
             print(f"{row['variant']}, seed {row['seed']}: {row['val_accuracy']:.4f}", file=sys.stderr)
     table()

@@ -40,21 +40,24 @@ class Record:
         rows = [*self.rows(), {"commit": environment(threads=1)["commit"]} | row]
         write_text(self.path, "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
 
-    def of_device(self, name: str) -> list[dict[str, Any]]:
-        """Those that were measured on a GPU of that name, or on `cpu`."""
-        return [row for row in self.rows() if device_of(row) == name]
+    def here(self) -> list[dict[str, Any]]:
+        """Those of this kind of machine, and those that do not tell theirs, since it makes no difference to them."""
+        machine = this_machine()
+        return [row for row in self.rows() if machine_of(row) in (machine, None)]
 
     def has(self, **fields: Any) -> bool:
-        return any(all(row.get(name) == value for name, value in fields.items()) for row in self.rows())
+        """Whether there is such a row of this kind of machine."""
+        return any(all(row.get(name) == value for name, value in fields.items()) for row in self.here())
 
 
-def here() -> str:
-    """What trainings run on: the GPU's name, or `cpu`."""
-    return device_of({"environment": environment(threads=1)})
+def this_machine() -> str | None:
+    return machine_of({"environment": environment(threads=1)})
 
 
-def device_of(row: dict[str, Any]) -> str:
-    return next(iter(row["environment"]["gpu"]), "cpu")
+def machine_of(row: dict[str, Any]) -> str | None:
+    """The GPU, or the processor with its widest instructions: in bfloat16 trainings score differently."""
+    told = row.get("environment")
+    return str(next(iter(told["gpu"]), told["cpu"])) if told else None
 
 
 def side_by_side(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:

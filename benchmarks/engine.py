@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from synthetic import Synthetic, total
 
@@ -56,7 +56,7 @@ class WithProxies(Synthetic):
         return {**super().evaluate(space, genotype, fidelity, seed), "jacov": score, "synflow": score}
 
 
-from common import Record, StrategyClock  # noqa: E402  # the registry is asked once, when a spec is first read
+from common import Record, StrategyClock, this_machine  # noqa: E402  # the registry is asked once, when a spec is first read
 
 from nanonas import load_spec, search  # noqa: E402
 from nanonas.strategies import STRATEGIES as REGISTRY  # noqa: E402
@@ -118,20 +118,28 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.show:
         for repeat in range(REPEATS if arguments.table else 0):
-            if not RECORD.has(what="throughput", repeat=repeat):
+            if not RECORD.has(what="throughput", repeat=repeat, machine=this_machine()):
                 per_second = round(throughput(arguments.table))
-                RECORD.append({"what": "throughput", "repeat": repeat, "trials_per_second": per_second})
+                row = {"what": "throughput", "repeat": repeat, "trials_per_second": per_second}
+                RECORD.append(row | {"machine": this_machine()})
         rarely(REGISTRY["predictor"])
         for name, strategy in STRATEGIES.items():
-            if not RECORD.has(what="own time", strategy=name):
+            if not RECORD.has(what="own time", strategy=name, machine=this_machine()):
                 print(name, file=sys.stderr)
-                RECORD.append({"what": "own time", "strategy": name, "milliseconds": own_time(strategy)})
-    rates = [row["trials_per_second"] for row in RECORD.rows() if row["what"] == "throughput"]
+                row = {"what": "own time", "strategy": name, "milliseconds": own_time(strategy)}
+                RECORD.append(row | {"machine": this_machine()})
+    for machine in dict.fromkeys(row.get("machine") for row in RECORD.rows()):
+        show(machine, [row for row in RECORD.rows() if row.get("machine") == machine])
+
+
+def show(machine: str | None, rows: list[dict[str, Any]]) -> None:
+    print(f"\n{machine or 'by a version that did not record the machine'}")
+    rates = [row["trials_per_second"] for row in rows if row["what"] == "throughput"]
     if rates:
         median, n = statistics.median(rates), len(rates)
         print(f"trials a second: median {median:,.0f} (n={n}, {min(rates):,} to {max(rates):,})")
     print(f"\n| own ms a trial after | {' | '.join(f'{mark:,}' for mark in MARKS)} |\n|---|---|---|---|")
-    for row in RECORD.rows():
+    for row in rows:
         if row["what"] == "own time":
             print("| " + " | ".join([row["strategy"], *(f"{row['milliseconds'][str(m)]:.2f}" for m in MARKS)]) + " |")
 

@@ -26,7 +26,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from common import Record
+from common import Record, this_machine
 
 from nanonas import load_spec, search
 
@@ -139,10 +139,10 @@ def executed(name: str, workers: int) -> tuple[float, float]:
 
 def speed() -> None:
     for pair in range(PAIRS):
-        if RECORD.has(what="speed", pair=pair):
+        if RECORD.has(what="speed", pair=pair, machine=this_machine()):
             continue
         loops = two_loops()
-        row: dict[str, Any] = {"what": "speed", "pair": pair, "two_loops": round(loops, 3)}
+        row: dict[str, Any] = {"what": "speed", "pair": pair, "machine": this_machine(), "two_loops": round(loops, 3)}
         for name in ("processes", "ray"):
             for workers in (2, 1):
                 seconds, share = executed(name, workers)
@@ -190,7 +190,16 @@ def show(rows: list[dict[str, Any]]) -> None:
         verdict = "identical" if len({row["trials"] for row in found}) == 1 else "DIFFERENT"
         print(f"{strategy:<20} {len(found)} ways, {verdict}")
     pairs = [row for row in rows if row["what"] == "speed"]
-    for name in ("processes", "ray") if pairs else ():
+    for machine in dict.fromkeys(row.get("machine") for row in pairs):
+        show_speed(machine, [row for row in pairs if row.get("machine") == machine])
+    for row in rows:
+        if row["what"] == "node":
+            print(f"a node lost: {row['trials']} trials, {'the same' if row['same'] else 'OTHERS'}")
+
+
+def show_speed(machine: str | None, pairs: list[dict[str, Any]]) -> None:
+    print(machine or "by a version that did not record the machine")
+    for name in ("processes", "ray"):
         against = [row["two_loops"] / row[f"{name}_2"] for row in pairs]
         twice = [row[f"{name}_1"] / row[f"{name}_2"] for row in pairs]
         share = statistics.median(row[f"{name}_2_coordinator"] for row in pairs)
@@ -199,9 +208,6 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"{max(against):.3f}), {statistics.median(twice):.2f} of one worker; coordinator {100 * share:.1f} % of a "
             f"core; median of {len(pairs)}"
         )
-    for row in rows:
-        if row["what"] == "node":
-            print(f"a node lost: {row['trials']} trials, {'the same' if row['same'] else 'OTHERS'}")
 
 
 def main() -> None:

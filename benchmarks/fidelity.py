@@ -24,7 +24,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 
-from common import Record, as_trained, device_of, feasible, here, opened, side_by_side
+from common import Record, as_trained, feasible, machine_of, opened, side_by_side, this_machine
 
 from nanonas import load_spec
 from nanonas.environment import environment
@@ -73,11 +73,11 @@ def rows_now() -> list[dict[str, Any]]:
 
 def table() -> None:
     rows = rows_now()
-    for device in dict.fromkeys(map(device_of, rows)):
-        table_of(device, [row for row in rows if device_of(row) == device])
+    for machine in dict.fromkeys(map(machine_of, rows)):
+        table_of(machine, [row for row in rows if machine_of(row) == machine])
 
 
-def table_of(device: str, rows: list[dict[str, Any]]) -> None:
+def table_of(machine: str | None, rows: list[dict[str, Any]]) -> None:
     scores: dict[str, dict[str, float]] = {"params": {}, "macs": {}}
     seconds: dict[str, list[float]] = {}
     for row in rows:
@@ -95,7 +95,7 @@ def table_of(device: str, rows: list[dict[str, Any]]) -> None:
     dear = max(first, key=lambda name: statistics.fmean(seconds[name]))
     reached = [100 * accuracy for accuracy in scores[dear].values()]
     spread = f"{statistics.fmean(reached):.2f} ± {statistics.stdev(reached):.2f} %" if len(reached) > 1 else "n=1"
-    print(f"{device}: Kendall's τ with {dear} ({spread}), and its bootstrap 95 % interval")
+    print(f"{machine}: Kendall's τ with {dear} ({spread}), and its bootstrap 95 % interval")
     for name, found in scores.items():
         common = [genotype for genotype in found if genotype in scores[dear]]
         if name == dear or len(common) < 3:
@@ -133,7 +133,7 @@ def main() -> None:
         if arguments.again:
             fidelities = [fidelity | {"again": True} for fidelity in fidelities]
         jobs = [(sets, g, f) for f in fidelities for g in drawn(sets, arguments.networks)]
-        there = [(row["genotype"], row["fidelity"]) for row in rows_now() if device_of(row) == here()]
+        there = [(row["genotype"], row["fidelity"]) for row in rows_now() if machine_of(row) == this_machine()]
         jobs = [job for job in jobs if (job[1], job[2]) not in there]
         for number, row in enumerate(side_by_side(trained, jobs), 1):
             RECORD.append(row)

@@ -6,8 +6,8 @@
     python benchmarks/headline.py resnet --seed 0 --root …                   a residual network by hand, likewise
     python benchmarks/headline.py --table
 
-The data are decoded before the clock starts. Appends to benchmarks/results/headline.json; skips what
-is there, unless it has another --label.
+The data are decoded before the clock starts. Appends to benchmarks/results/headline.json; skips what is there of such
+a machine, unless it has another --label: the preset may have been another then.
 """
 
 import random
@@ -33,12 +33,13 @@ def sampled(seed: int, sets: list[str]) -> str:
 def main() -> None:
     parser = options(__doc__, Path("runs/headline"))
     parser.add_argument("arm", nargs="?", choices=ARMS)
-    parser.add_argument("--label", help="of rows measured once more, on another kind of machine or at another commit")
+    parser.add_argument("--label", help="of rows measured once more on such a machine, at another commit")
     arguments = parser.parse_args()
     data = data_of(arguments)
     for seed in arguments.seed if arguments.arm and not arguments.table else []:
         arm, sets = arguments.arm, list(arguments.sets)
         changes = [*settings(arguments.sets), *([arguments.label] if arguments.label else [])]
+        changes += [] if data or any(item.startswith("data.") for item in sets) else ["images as published"]
         if RECORD.has(arm=arm, seed=seed, changes=changes):
             continue
         sets += ["strategy.name=random"] if arm == "random" else ["space.name=nano"] if arm == "resnet" else []

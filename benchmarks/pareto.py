@@ -8,14 +8,14 @@ workers and number of trials. The hypervolume of a front is the share of the box
 the most parameters that are allowed) and perfection (all right, no parameters) that it dominates; scores are the
 validation accuracies of the cheap trainings, which is what each arm had to go by. The table holds arms of a seed
 against one another after the number of trials that all of them have. Appends to benchmarks/results/pareto.json, a row
-an arm, seed and machine; skips what is there.
+an arm, seed, machine and `--set`; skips what is there.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import Record
+from common import Record, machine_of
 from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.environment import cores, environment
@@ -44,13 +44,15 @@ def points(run: Path) -> list[tuple[float, float] | None]:
     return [(metrics["val_accuracy"], metrics["params"]) if metrics else None for metrics in trials]
 
 
-def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path) -> dict[str, Any]:
-    sets = [*sets, f"seed={seed}", *ARMS[arm], *([f"budget={{trials: {trials}}}"] if trials else [])]
+def searched(arm: str, seed: int, data: list[str], sets: list[str], trials: int | None, out: Path) -> dict[str, Any]:
+    changes, sets = settings(sets), [*data, *sets, f"seed={seed}", *ARMS[arm]]
+    sets += [f"budget={{trials: {trials}}}"] if trials else []
     found, seconds = search(PRESET, sets, out)
     spec = load_spec(PRESET, sets)
     return {
         "arm": arm,
         "seed": seed,
+        "changes": changes,
         "sets": settings(sets),
         "strategy": spec.strategy.model_dump(),
         "trials": found["trials"],
@@ -68,15 +70,14 @@ def after(row: dict[str, Any], trials: int) -> float:
     return share([point for point in row["points"][:trials] if point], row["most"], row["classes"])
 
 
-def machine_of(row: dict[str, Any]) -> str:
-    """The GPU, or the processor: in float32 and in bfloat16 trainings score differently."""
-    return str(next(iter(row["environment"]["gpu"]), row["environment"]["cpu"]))
+def of_what(row: dict[str, Any]) -> tuple[str | None, ...]:
+    return machine_of(row), *row["changes"]
 
 
 def table() -> None:
-    for machine in dict.fromkeys(map(machine_of, RECORD.rows())):
-        print(machine)
-        rows = [row for row in RECORD.rows() if machine_of(row) == machine]
+    for what in dict.fromkeys(map(of_what, RECORD.rows())):
+        print(*what)
+        rows = [row for row in RECORD.rows() if of_what(row) == what]
         for seed in dict.fromkeys(row["seed"] for row in rows):
             alike = [row for row in rows if row["seed"] == seed]
             trials = min(row["trials"] for row in alike)
@@ -92,19 +93,17 @@ def main() -> None:
     parser = options(__doc__, Path("runs/pareto"))
     parser.add_argument("--arm", nargs="+", choices=list(ARMS), default=["predictor", "random"])
     arguments = parser.parse_args()
-    data, machine = data_of(arguments), machine_of({"environment": environment(threads=1)})
+    data, changes = data_of(arguments), settings(arguments.sets)
     for seed in [] if arguments.table else arguments.seed:
         for arm in sorted(arguments.arm, key=list(ARMS).index):  # the predictor first
-            rows = [row for row in RECORD.rows() if row["seed"] == seed and machine_of(row) == machine]
+            rows = [row for row in RECORD.here() if row["seed"] == seed and row["changes"] == changes]
             there = {row["arm"]: row["trials"] for row in rows}
             if arm not in there:
                 trials = None if arm == "predictor" else there.get("predictor")
                 if arm != "predictor" and trials is None:
-                    parser.error(
-                        f"no row of the predictor, seed {seed} on {machine}, tells how many trials: name it too"
-                    )
-                sets = [*data, *arguments.sets]
-                RECORD.append(searched(arm, seed, sets, trials, arguments.out / f"{arm}-{seed}"))
+                    parser.error(f"no row of the predictor, seed {seed}, tells how many trials: name it too")
+                out = arguments.out / f"{arm}-{seed}"
+                RECORD.append(searched(arm, seed, data, arguments.sets, trials, out))
     table()
 
 

@@ -24,11 +24,11 @@ def main() -> None:
     if arguments.preset and not arguments.table:
         sets = [*data_of(arguments), *arguments.sets]
         for seed in arguments.seed:
-            rows = RECORD.rows()
+            rows = RECORD.here()
             wanted = (arguments.preset, arguments.genotype, seed, settings(sets))
             if wanted in [(r["preset"], r.get("given"), r["seed"], settings(r["sets"])) for r in rows]:
                 continue
-            out = arguments.out / f"{arguments.preset}-{len(rows)}-seed{seed}"
+            out = arguments.out / f"{arguments.preset}-{len(RECORD.rows())}-seed{seed}"
             row = measure(arguments.preset, arguments.genotype, seed, sets, out)
             RECORD.append(row)
     table(RECORD.rows())

@@ -4,7 +4,7 @@ Runs form a group when their specs differ in nothing but name, seed, device and 
 changes the trials). Settings given to `nanonas train` count too. Data are the same when their fingerprints are,
 wherever they lie; without a fingerprint, when data.root is.
 
-n counts distinct seeds. Runs of the same search seed and training seed repeat one another, and enter as their mean.
+n counts distinct seeds of the search. Runs that share one enter as their mean, whatever the seeds of their trainings.
 """
 
 import json
@@ -19,7 +19,7 @@ from typing import Any
 from .conformance import conformance
 from .curves import AXES, area, best_so_far, shared_range
 from .errors import RunError
-from .run_directory import SCHEMA_VERSION
+from .run_directory import SCHEMA_VERSION, beside
 from .run_record import RunRecord, TrainResult, read_record
 from .spec import Spec, flat
 from .statistics import mean_and_interval, pairwise
@@ -55,11 +55,6 @@ class _Run:
     @property
     def name(self) -> str:
         return self.record.spec.name
-
-    @property
-    def seeds(self) -> tuple[int, int]:
-        """Of the search and of the training."""
-        return self.record.spec.seed, self.record.trained.seed
 
     @property
     def fingerprint(self) -> str | None:
@@ -135,7 +130,7 @@ def compare(
 
 def _load(path: Path) -> _Run:
     record = read_record(path)
-    spec, search, train, measured = record.spec, record.search, record.train, record.measured
+    spec, search, train, measured = record.searched, record.search, record.train, record.measured
     best = search.best if search else None
     metrics = best.metrics if best else {}
     latency = record.evaluated.latency_ms.get("batch_1", {}) if record.evaluated else {}
@@ -163,7 +158,7 @@ def _load(path: Path) -> _Run:
         "trials": search.trials if search else None,
         "search_seconds": search.seconds if search else None,
         "train_seconds": train.train_seconds if train else None,
-        "commands": _commands(path, spec, train, other),
+        "commands": _commands(path, record.spec, train, other),
     }
     return _Run(record, entry, _identity(spec, record.trained), warnings)
 
@@ -213,8 +208,7 @@ def _search_command(path: Path, out: Path) -> str:
 
 def _commands(path: Path, spec: Spec, train: TrainResult | None, other: bool) -> list[str]:
     """What repeats the run beside itself."""
-    named = path if path.name.strip(".") else path.resolve()  # not `.` or `..`
-    again = named.with_name(f"{named.name}-again")
+    again = beside(path, "again")
     commands = [_search_command(path, again)]
     if (path / "latency.json").exists():  # times of its own would be others, and so would the trials
         copy = f"cp {shlex.quote(str(path / 'latency.json'))} {shlex.quote(str(again))}/"
@@ -256,12 +250,12 @@ def _by_seed(runs: Sequence[_Run], measure: str) -> dict[Hashable, float]:
     values: dict[Hashable, list[float]] = {}
     for run in runs:
         if (value := run.entry[measure]) is not None:
-            values.setdefault(run.seeds, []).append(value)
+            values.setdefault(run.record.seed, []).append(value)
     return {seed: fmean(several) for seed, several in values.items()}
 
 
 def _entry(name: str, runs: Sequence[_Run]) -> dict[str, Any]:
-    entry = {"name": name, "runs": [run.entry for run in runs], "n": len({run.seeds for run in runs})}
+    entry = {"name": name, "runs": [run.entry for run in runs], "n": len({run.record.seed for run in runs})}
     for measure in (*MEASURES, *COSTS, *AREAS):
         values = list(_by_seed(runs, measure).values())
         entry[measure] = asdict(mean_and_interval(values)) if values else None
@@ -295,7 +289,7 @@ def _warnings(groups: Mapping[str, Sequence[_Run]], mismatch: Sequence[str]) -> 
     runs = [run for members in groups.values() for run in members]
     warnings = [warning for run in runs for warning in run.warnings]
     for name, members in groups.items():
-        if len({run.seeds for run in members}) < len(members):
+        if len({run.record.seed for run in members}) < len(members):
             warnings.append(f"{name}: a seed stands twice; its runs are not independent, their mean counts as one")
     if keys := [key for key in mismatch if key.startswith("data.")]:
         warnings.append(f"the groups' data differ ({', '.join(keys)}): their accuracies are not comparable")

@@ -7,9 +7,11 @@ what is left for the author to say.
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import Literal
 
-from .run_record import Machine, RunRecord
+from .run_directory import beside
+from .run_record import Look, Machine, RunRecord
 from .spec import flat
 from .statistics import duration, seeds_needed
 
@@ -56,14 +58,15 @@ def _spec(groups: Groups, mismatch: Sequence[str]) -> Verdict:
 
 
 def _seeds(groups: Groups, mismatch: Sequence[str]) -> Verdict:
-    seeds = "; ".join(f"{name}: {_listed(run.spec.seed for run in members)}" for name, members in groups.items())
+    seeds = "; ".join(f"{name}: {_listed(run.searched.seed for run in members)}" for name, members in groups.items())
     return "pass", f"{seeds}; each trial's own seed is in the journal"
 
 
 def _number(groups: Groups, mismatch: Sequence[str]) -> Verdict:
-    sizes = {name: len({(run.spec.seed, run.trained.seed) for run in members}) for name, members in groups.items()}
+    sizes = {name: len({run.seed for run in members}) for name, members in groups.items()}
     told = "; ".join(f"{name}: n={n}" for name, n in sizes.items())
-    needed = f"a difference can be shown from {seeds_needed(paired=True)} seeds each"
+    least = seeds_needed(paired=True, tests=max(1, comb(len(groups), 2)))
+    needed = f"a difference can be shown from {least} seeds each, the same in all groups"
     return "pass" if min(sizes.values()) > 1 else "fail", f"{told}; {needed}"
 
 
@@ -92,18 +95,19 @@ def _budget(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     differing = [key for key in mismatch if key.startswith(("budget.", "train."))]
     if differing:
         return "fail", f"the groups differ in {_listed(differing)}"
-    budget = next(iter(groups.values()))[0].spec.budget
+    budget = next(iter(groups.values()))[0].searched.budget
     return "pass", " and ".join(
         f"{value:g} {name}" for name, value in (("trials", budget.trials), ("minutes", budget.minutes)) if value
     )
 
 
 def _random(groups: Groups, mismatch: Sequence[str]) -> Verdict:
-    random = [name for name, members in groups.items() if members[0].spec.strategy.name == "random"]
+    random = [name for name, members in groups.items() if members[0].searched.strategy.name == "random"]
     if random:
         return "pass", f"{random[0]} is random search"
-    spec = shlex.quote(str(_runs(groups)[0].path / "spec.yaml"))
-    return "fail", f"no run is random search; nanonas search --spec {spec} --set strategy.name=random"
+    run = _runs(groups)[0].path
+    spec, out = shlex.quote(str(run / "spec.yaml")), shlex.quote(str(beside(run, "random")))
+    return "fail", f"no run is random search; nanonas search --spec {spec} --set strategy.name=random --out {out}"
 
 
 def _over_time(groups: Groups, mismatch: Sequence[str]) -> Verdict:
@@ -142,22 +146,26 @@ def _time(groups: Groups, mismatch: Sequence[str]) -> Verdict:
 
 def _test_data(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     runs = _runs(groups)
-    if seen := [run.path for run in runs if "test" in str(getattr(run.spec.evaluator, "metric", "")).split("_")]:
+    if seen := [run.path for run in runs if "test" in str(getattr(run.searched.evaluator, "metric", "")).split("_")]:
         return "fail", f"the search was steered by test results in {_listed(seen)}"
     trained = [run for run in runs if run.train]
     if not trained:
         return "not applicable", "nothing was tested yet"
     if chosen := [run.path for run in trained if run.trained_the_chosen is False]:
         return "fail", f"trained another genotype than the best on validation data: {_listed(chosen)}"
-    if uncounted := [run.path for run in trained if "train" not in run.looks]:
+    if uncounted := [run.path for run in trained if not _looks(run, "train")]:
         return "fail", f"no count of the looks at test data in {_listed(uncounted)}"
-    if again := [run.path for run in trained if run.looks.count("train") > 1]:
+    if again := [run.path for run in trained if sum(not look.again for look in _looks(run, "train")) > 1]:
         return "fail", f"tested after more than one training: {_listed(again)}"
     if given := [run.path for run in trained if run.trained_the_chosen is None]:
         return "not applicable", f"no search of its own tells why this network was trained: {_listed(given)}"
-    looks = sum(run.looks.count("eval") for run in trained)
+    looks = sum(len(_looks(run, "eval")) for run in trained)
     later = f", and {looks} time{'s' * (looks > 1)} by eval after it" if looks else ""
     return "pass", f"the winner was chosen on validation images; each run's last training opened test data once{later}"
+
+
+def _looks(run: RunRecord, command: str) -> list[Look]:
+    return [look for look in run.looks if look.command == command]
 
 
 def _unknown(groups: Groups, mismatch: Sequence[str]) -> Verdict:

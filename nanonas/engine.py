@@ -58,13 +58,13 @@ def search(
     latency = Latency(run / "latency.json", log.say)
     problem = Problem.of(spec, space, evaluator, latency)
     problem.check(spec.space.name)
+    strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, problem)
     run.mkdir(parents=True, exist_ok=True)
     with locked(run):
-        begin(run, spec, evaluator.source, log.say)
-        latency.keep()
         journal = Journal(run / "trials.jsonl")
+        begin(run, spec, evaluator.source, journal.lines, log.say)
+        latency.keep()
         log.note(f"search starts at trial {len(journal.lines)}")
-        strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, problem)
         make_executor = EXECUTORS[spec.executor.name]
         with closing(journal), closing(make_executor(spec.executor, spec, run, evaluator.data)) as executor:
             wanted, lookahead = spec.executor.workers, spec.executor.lookahead
@@ -243,8 +243,8 @@ class _Loop:
         if isinstance(asked.work, Line):
             return self._replayed(asked.work, proposal.genotype)
         outcome: Outcome = asked.work.result()
-        status: Literal["ok", "failed"] = "failed" if outcome.error else "ok"
-        metrics = {} if outcome.error else self.problem.completed(proposal.genotype, outcome.metrics)
+        status: Literal["ok", "failed"] = "ok" if outcome.error is None else "failed"
+        metrics = {} if status == "failed" else self.problem.completed(proposal.genotype, outcome.metrics)
         told = (status, metrics, outcome.error, asked.seed, round(self._elapsed(), 3))
         trial = Trial(number, proposal.genotype, proposal.fidelity, proposal.parent, *told, repeats=asked.repeats)
         self.journal.append(trial)  # before anyone learns of it

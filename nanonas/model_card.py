@@ -43,7 +43,8 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
     training = read(run / "train.json", TrainResult, advice)
     found = training and training.search  # by another run, perhaps
     if search and not found:
-        found = search.found(run, card.genotype)
+        found = search.found(run, spec, card.genotype)
+    searched = (found and found.spec) or spec
     return {
         "name": spec.name,
         "task": "image classification",
@@ -58,11 +59,11 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
         "genotype": card.genotype,
         "search": found
         and {
-            "space": spec.space.name,
-            "strategy": spec.strategy.model_dump(mode="json"),
-            "budget": spec.budget.model_dump(mode="json"),
-            "seed": spec.seed,
-            **found.model_dump(exclude={"run"}),
+            "space": searched.space.name,
+            "strategy": searched.strategy.model_dump(mode="json"),
+            "budget": searched.budget.model_dump(mode="json"),
+            "seed": searched.seed,
+            **found.model_dump(exclude={"run", "spec"}),
             "is_winner": found.place == "best",
         },
         "training": training and training.model_dump(include={"epochs", "train_seconds", "device"}),

@@ -16,6 +16,7 @@ from .problem import Problem
 from .run_directory import SCHEMA_VERSION
 from .spaces import SPACES
 from .spec import Spec
+from .strategies import STRATEGIES
 from .trial import fidelity_key, training_seed
 
 SAMPLES = 1000
@@ -33,6 +34,7 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
     space = SPACES[spec.space.name](spec.space)
     problem = Problem.of(spec, space, evaluator, Latency())
     problem.check(spec.space.name)
+    STRATEGIES[spec.strategy.name](spec.strategy, problem)  # for its errors
     rng = random.Random(f"{spec.seed}/plan")
     drawn = [space.sample(rng) for _ in range(SAMPLES)]
     feasible = [genotype for genotype in drawn if problem.is_feasible(genotype)]
@@ -43,7 +45,7 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
         raise SpecError(f"hardly anything meets the constraints {spec.constraints}; loosen them")
     say("measuring one evaluation")
     seed = training_seed(spec.seed, space.canonical(chosen), fidelity_key(evaluator.fidelity))
-    warm = {**evaluator.fidelity, "epochs": 1} if "epochs" in evaluator.fidelity else evaluator.fidelity
+    warm = {**evaluator.fidelity, "epochs": 1} if evaluator.fidelity.get("epochs") else evaluator.fidelity
     whole = {**warm, "epochs": 2} if evaluator.one_shot else evaluator.fidelity
     try:
         evaluator.evaluate(space, chosen, warm, seed)  # loads what every worker loads once

@@ -57,8 +57,11 @@ def synflow(network: nn.Module, images: Tensor) -> float:
 def naswot(network: nn.Module, images: Tensor) -> float:
     """How well images are told apart by which activations they switch on (Mellor et al. 2021, arXiv:2006.04647).
 
-    The log determinant of the matrix that counts, for each pair of images, the activations that agree.
+    The log determinant of the matrix that counts, for each pair of images, the activations that agree. Of equal images
+    one counts: no network tells them apart.
     """
+    distinct = images.unique(dim=0)
+    images = distinct if len(distinct) < len(images) else images
     agreement = torch.zeros(len(images), len(images), dtype=torch.double)
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

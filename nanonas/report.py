@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import NanonasError
-from .output import Output
+from .output import Output, printable
 from .pareto import scores
 from .recipe import Progress
 from .results import best_trial, front_of
@@ -77,7 +77,7 @@ class View:
 
     def say(self, text: str) -> None:
         if self._live:
-            self._live.console.print(text, markup=False, soft_wrap=True)
+            self._live.console.print(printable(text), markup=False, soft_wrap=True)
         else:
             self.output.say(text)
 

@@ -1,12 +1,13 @@
 """The run directory: the one noun that travels through all commands."""
 
 import json
+import math
 import os
 import re
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from .environment import environment, version
 from .errors import RunError
 from .spec import Spec, differences, load_spec
+from .trial import Line
 
 Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""
@@ -31,6 +33,12 @@ def default_run(spec: Spec) -> Path:
 def run_spec(run: Path) -> Spec:
     """The spec of an existing run directory."""
     return load_spec(existing_run(run) / "spec.yaml")
+
+
+def beside(run: Path, word: str) -> Path:
+    """`runs/a-again` for `runs/a`; for `.` and `..` by their names."""
+    named = run if run.name.strip(".") else run.resolve()
+    return named.with_name(f"{named.name}-{word}")
 
 
 def check_target(run: Path) -> None:
@@ -59,17 +67,27 @@ def check_contents(run: Path) -> None:
                 raise RunError(f"{path} is neither a file nor a folder; delete it")
 
 
-def begin(run: Path, spec: Spec, source: Source, say: Callable[[str], None]) -> None:
-    """Writes what a run begins with, or checks that the run there is one of this spec and these data."""
+def begin(run: Path, spec: Spec, source: Source, lines: Sequence[Line], say: Callable[[str], None]) -> None:
+    """Writes what a run begins with, or checks that the run there is one of this spec and these data, and has not spent
+    more than this budget allows: `lines` are its trials."""
     if (run / "spec.yaml").exists():
-        changed = differences(run_spec(run), spec)
+        before = run_spec(run)
+        changed = differences(before, spec)
         if changed:
             raise RunError(f"{run} holds a run of another spec ({'; '.join(changed[:5])}); choose another --out")
+        spent = {"trials": len(lines), "minutes": lines[-1].elapsed / 60 if lines else 0.0}
+        for unit, had in spent.items():
+            old, new = (getattr(one.budget, unit) for one in (before, spec))
+            if new is not None and new < min(had, old or math.inf):
+                raise RunError(
+                    f"{run} has spent {had:.4g} {unit}, more than budget.{unit}={new:g}; to see its result, repeat it "
+                    f"with --set budget.{unit}={'null' if old is None else f'{old:g}'}, or choose another --out"
+                )
     if (run / "environment.json").exists():
         check_source(run, source)
-        before = read_json(run / "environment.json").get("torch")
-        if before != version("torch"):
-            say(f"warning: {run} was begun with torch {before}, this is {version('torch')}: scores may differ")
+        torch = read_json(run / "environment.json").get("torch")
+        if torch != version("torch"):
+            say(f"warning: {run} was begun with torch {torch}, this is {version('torch')}: scores may differ")
     else:
         write_environment(run, 1, source)
     write_text(run / "spec.yaml", spec.text())  # last: with it, a directory is a run
@@ -223,10 +241,15 @@ class Log:
             self._waiting.clear()
 
 
-def count_test_look(run: Path, command: str) -> int:
-    """Every look at test data is a line of test_looks.jsonl; how many there are now."""
+def count_test_look(run: Path, command: str, again: bool = False) -> int:
+    """Every look at test data is a line of test_looks.jsonl; how many there are now.
+
+    Args:
+        again: whether the same network may have been looked at before, by a command that was killed.
+    """
     path = run / "test_looks.jsonl"
-    line = json.dumps({"command": command, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+    repeated = {"again": True} if again else {}
+    line = json.dumps({"command": command, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")} | repeated)
     looks = [*(read_bytes(path).splitlines() if path.exists() else []), line.encode()]
     write_bytes(path, b"".join(look + b"\n" for look in looks))
     return len(looks)

@@ -66,16 +66,17 @@ class SearchResult(_File):
             return "best"
         return "front" if genotype in [one.genotype for one in self.front] else "other"
 
-    def found(self, run: Path, genotype: str) -> "Found":
-        """What a training of this genotype, or the card of it, tells of the search in `run`."""
+    def found(self, run: Path, spec: Spec, genotype: str) -> "Found":
+        """What a training of this genotype, or the card of it, tells of the search in `run`, which had this spec."""
         counted = self.model_dump(include={"trials", "failed", "seconds"})
-        return Found(run=readable(run), place=self.place_of(genotype), **counted)
+        return Found(run=readable(run), spec=spec, place=self.place_of(genotype), **counted)
 
 
 class Found(_File):
     """Of the search that a training took its network from."""
 
     run: str
+    spec: Spec | None = None  # older versions did not write it
     place: Place
     trials: Count
     failed: Count
@@ -129,8 +130,9 @@ class _Model(_File):
     input_size: tuple[Side, Side, Side]
 
 
-class _Look(_File):
+class Look(_File):
     command: Literal["train", "eval", "export"]
+    again: bool = False
 
 
 R = TypeVar("R", bound=_File)
@@ -141,7 +143,7 @@ class RunRecord:
     """What a run directory holds.
 
     Attributes:
-        looks: the command of each look at the test data, in order.
+        looks: at the test data, in order.
         lines: of the journal.
         task: what its trained network fits, or those of the search; None before either is finished.
     """
@@ -152,7 +154,7 @@ class RunRecord:
     train: TrainResult | None
     evaluated: EvalResult | None
     machine: Machine
-    looks: Sequence[str]
+    looks: Sequence[Look]
     lines: Sequence[Line]
     task: Task | None
 
@@ -160,6 +162,16 @@ class RunRecord:
     def trained(self) -> Spec:
         """The spec of the last training, which may have had settings of its own."""
         return self.train.spec if self.train else self.spec
+
+    @property
+    def searched(self) -> Spec:
+        """The spec of the search; a training in a directory of its own may have changed more than a training reads."""
+        return (self.train and self.train.search and self.train.search.spec) or self.spec
+
+    @property
+    def seed(self) -> int:
+        """Of the search, or of the training where there was none: runs that share it are not independent."""
+        return self.searched.seed if self.search or (self.train and self.train.search) else self.trained.seed
 
     @property
     def machines(self) -> list[Machine]:
@@ -240,16 +252,16 @@ def read(path: Path, model: type[R], otherwise: str = "") -> R | None:
         raise _damaged(path, error, otherwise) from None
 
 
-def _looks(path: Path) -> list[str]:
+def _looks(path: Path) -> list[Look]:
     if not path.exists():
         return []
-    commands: list[str] = []
+    looks: list[Look] = []
     for line in read_bytes(path).splitlines():
         try:
-            commands.append(_Look.model_validate_json(line).command)
+            looks.append(Look.model_validate_json(line))
         except ValidationError as error:
             raise _damaged(path, error) from None
-    return commands
+    return looks
 
 
 def _damaged(path: Path, error: ValidationError, otherwise: str = "") -> RunError:

@@ -2,6 +2,7 @@
 accuracies are fractions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import comb
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -31,8 +32,9 @@ def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, An
         sizes = " and ".join(str(group["test_accuracy"]["n"]) for group in measured)
         seeds = {run["seed"] for group in measured for run in group["runs"]}
         unused = next(seed for seed in range(len(seeds) + 1) if seed not in seeds)
+        needed = seeds_needed(paired=True, tests=comb(len(measured), 2))
         return (
-            f"no winner named: it takes {seeds_needed(paired=True)} seeds in each group to show any difference "
+            f"no winner named: it takes {needed} seeds, the same in each group, to show any difference "
             f"(n={sizes}); repeat with --set seed={unused}"
         )
     return _winner(measured, tests)

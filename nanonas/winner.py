@@ -26,6 +26,7 @@ from .run_directory import (
     count_test_look,
     document,
     locked,
+    other_source,
     read_json,
     run_spec,
     write_environment,
@@ -36,7 +37,7 @@ from .run_record import Found, SearchResult, TrainResult, read
 from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
-from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
+from .training import Trainer, out_of_memory, parts_of_a_batch, predict, score, seeded, select_device
 from .trial import training_seed
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -76,8 +77,10 @@ def train(
         log.say(f"warning: --set changes {', '.join(unread)}, but training reads only {', '.join(TRAINED_BY)}")
     device = select_device(spec.device)
     dataset = load_dataset(spec.data, log.say)
-    if spec.data == searched.data:
+    if spec.data == searched.data and target == run:
         check_source(run, dataset.source)
+    elif spec.data == searched.data and other_source(run, dataset.source, "environment.json"):
+        log.say(f"warning: {run} was begun on other data; this training is on what lies there now")
     target.mkdir(parents=True, exist_ok=True)
     with locked(target):
         chosen, done = _chosen(run, target, spec, genotype)  # once more: a search or a training may have ended just now
@@ -88,8 +91,14 @@ def train(
         if not (target / "spec.yaml").exists():
             write_text(target / "spec.yaml", spec.text())
         search = read(run / "search.json", SearchResult)
-        found = search.found(run, str(chosen)) if search else None
-        return _Training(target, spec, chosen, dataset, device, log, on_progress, found).result()
+        found = search.found(run, searched, str(chosen)) if search else None
+        try:
+            return _Training(target, spec, chosen, dataset, device, log, on_progress, found).result()
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            smaller = f"--set train.batch_size={max(1, spec.train.batch_size // 2)}"
+            raise EvaluationError(f"out of memory; train with fewer images at a time: {smaller}") from None
 
 
 def _chosen(run: Path, target: Path, spec: Spec, text: str | None) -> tuple[Genotype, dict[str, Any] | None]:
@@ -196,20 +205,18 @@ class _Training:
     def result(self) -> dict[str, Any]:
         self.log.note(f"training {self.genotype}")
         resumed = self._resume()
+        tested = resumed and self.trainer.done  # perhaps: a kill came between the last epoch and train.json
         start = time.monotonic() - self.seconds
         if self.spec.train.minutes is not None and not resumed:
             self._fit_steps(self._calibrate(), time.monotonic() - start)
         while not self.trainer.done:
             self._epoch(start)
         if not all(tensor.isfinite().all() for tensor in self.classifier.network.state_dict().values()):
-            raise EvaluationError(
-                "training ended with weights that are no finite numbers; train anew with a lower rate, into another "
-                f"directory: --out DIR --set train.learning_rate={self.spec.train.learning_rate / 2:g}"
-            )
+            raise EvaluationError(f"training ended with weights that are no finite numbers; {self._slower}")
         for told_of_another in ("eval.json", "export.json"):
             (self.target / told_of_another).unlink(missing_ok=True)
         save_model(self.target, self.classifier)
-        looks, accuracy, averaged = self._test()
+        looks, accuracy, averaged = self._test(tested)
         result = document(
             "train",
             self.target,
@@ -227,7 +234,7 @@ class _Training:
             request=self.request,
             spec=self.spec.model_dump(mode="json"),
             test_looks=looks,
-            search=self.found and self.found.model_dump(),
+            search=self.found and self.found.model_dump(mode="json"),
             **self.dataset.source,
             environment=environment(torch.get_num_threads()),
         )
@@ -252,7 +259,10 @@ class _Training:
                 fitted = time.monotonic()
                 self._fit_steps((fitted - before) / steps, fitted - start)
 
-        loss = self.trainer.run_epoch(on_step=stepped)
+        try:
+            loss = self.trainer.run_epoch(on_step=stepped)
+        except EvaluationError as error:
+            raise EvaluationError(f"{error}; {self._slower}") from None
         now = time.monotonic()  # on a GPU, where steps run behind, only now are they all done
         self.seconds = now - start
         self._fit_steps((now - before) / steps, self.seconds)
@@ -263,6 +273,11 @@ class _Training:
             took = time.monotonic() - start - self.seconds
             self.save_due = self.seconds + took / SAVING
         self.on_progress(Progress(self.trainer.time_fraction, self.trainer.epoch, record))
+
+    @property
+    def _slower(self) -> str:
+        rate = self.spec.train.learning_rate / 2
+        return f"train anew with a lower rate, into another directory: --out DIR --set train.learning_rate={rate:g}"
 
     def _calibrate(self) -> float:
         """Seconds a step, on a copy of the network that is then thrown away."""
@@ -309,11 +324,11 @@ class _Training:
         self.log.say(f"continuing after epoch {self.trainer.epoch}")
         return True
 
-    def _test(self) -> tuple[int, float, float]:
+    def _test(self, again: bool) -> tuple[int, float, float]:
         """Looks at the test data: how many looks there were by now; the accuracy of one view of each image; and that of
         the mean over an image and its mirror image, where a mirror image is of the same class."""
         images, labels = self.dataset.test()
-        looks = count_test_look(self.target, "train")
+        looks = count_test_look(self.target, "train", again)
         test = Images.of(images, labels, self.dataset.mean, self.dataset.std, self.trainer.device)
         logits = predict(self.classifier.network, test)
         accuracy = score(logits, test.labels)["accuracy"]

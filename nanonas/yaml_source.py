@@ -16,6 +16,14 @@ MAX_DIGITS = 100  # of an integer, in any notation
 class Loader(yaml.SafeLoader):
     """Safe, and a key that stands twice is an error instead of a silent loss."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """What a tag does not fit (`!!bool maybe`) makes PyYAML raise nearly anything."""
+        try:
+            return super().construct_object(node, deep)
+        except (LookupError, AttributeError, ValueError):
+            problem = f"{node.value!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:

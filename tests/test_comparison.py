@@ -12,6 +12,7 @@ from run_folders import EVOLUTION, GENOTYPES, RANDOM
 from nanonas import comparison
 from nanonas.comparison import compare
 from nanonas.errors import RunError
+from nanonas.run_directory import run_spec
 from nanonas.verdict import renderable
 
 
@@ -107,11 +108,35 @@ def test_no_winner_is_named_when_the_groups_overlap(make_run):
     assert document["verdict"].startswith("no difference shown between evo and random (n=3 and 3, 95 % interval −")
 
 
+def test_a_training_elsewhere_belongs_to_the_search_of_its_network(make_run):
+    run, other = make_run("a"), make_run("b", seed=7, spec=RANDOM)  # as `train runs/a --set seed=7 … --out` leaves it
+    spec = run_spec(run).model_dump(mode="json")
+    train = json.loads((other / "train.json").read_text())
+    found = {"run": str(run), "spec": spec, "place": "best", "trials": 3, "failed": 0, "seconds": 60.5}
+    (other / "train.json").write_text(json.dumps(train | {"search": found}))
+    (group,) = compare([run, other])["groups"]
+    assert [(entry["seed"], entry["train_seed"], entry["strategy"]) for entry in group["runs"]] == [
+        (0, 0, "evolution"),
+        (0, 7, "evolution"),
+    ]
+    assert group["n"] == 1  # one search, trained twice
+
+
+def test_three_groups_need_more_seeds(make_run):
+    runs = [
+        make_run("a"),
+        make_run("b", spec=RANDOM),
+        make_run("c", spec=EVOLUTION | {"name": "c", "budget": {"trials": 4}}),
+    ]
+    assert compare(runs, allow_mismatch=True)["verdict"].startswith("no winner named: it takes 7 seeds, the same in")
+
+
 def test_one_seed_names_no_winner_and_says_how_to_repeat(make_run):
     document = compare([make_run("a", 0.95), make_run("b", 0.5, spec=RANDOM)])
     assert document["tests"] == []
     assert document["verdict"] == (
-        "no winner named: it takes 6 seeds in each group to show any difference (n=1 and 1); repeat with --set seed=1"
+        "no winner named: it takes 6 seeds, the same in each group, to show any difference (n=1 and 1); "
+        "repeat with --set seed=1"
     )
 
 

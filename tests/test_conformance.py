@@ -45,7 +45,9 @@ def test_one_run_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
         "same data, split and space", "same evaluation protocol", "equal budget",
     }  # fmt: skip
     assert found["several runs"]["status"] == "fail"
-    assert found["random baseline"]["reason"].endswith(f"--spec '{run / 'spec.yaml'}' --set strategy.name=random")
+    assert found["random baseline"]["reason"].endswith(
+        f"--spec '{run / 'spec.yaml'}' --set strategy.name=random --out '{tmp_path / 'a b-random'}'"
+    )
 
 
 @pytest.mark.parametrize(

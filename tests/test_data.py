@@ -677,6 +677,14 @@ def test_another_image_size_is_another_entry() -> None:
     assert load_dataset(DataConfig(image_size=6)).cache != load_dataset(DataConfig()).cache
 
 
+def test_files_of_mnist_that_changed_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DataConfig(name="mnist", root=str(ROOTS["mnist"](tmp_path / "root", monkeypatch)))
+    before = load_dataset(config).source
+    for name, content in idx_files(7).items():
+        (tmp_path / "root" / "MNIST" / "raw" / name).write_bytes(content)
+    assert load_dataset(config).source != before
+
+
 def test_nanonas_cache_moves_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NANONAS_CACHE", str(tmp_path / "new" / "place"))
     assert load_dataset(DataConfig()).cache.parent == tmp_path / "new" / "place"

@@ -16,10 +16,11 @@ from test_strategies import make_spec, outcomes, override_spec
 
 from nanonas import engine, runtime
 from nanonas.engine import search
-from nanonas.errors import RunError, SpecError
+from nanonas.errors import EvaluationError, RunError, SpecError
 from nanonas.evaluators import EVALUATORS
 from nanonas.failures import Failures
 from nanonas.latency import Latency
+from nanonas.planning import plan
 from nanonas.problem import Problem, measures
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
@@ -350,6 +351,41 @@ def test_what_a_smaller_budget_found_is_not_told_of_a_search_that_went_on(tmp_pa
     assert not (tmp_path / "run" / "search.json").exists()
     run_all(make_spec("random", budget={"trials": 9}), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "search.json").read_text())["trials"] == 9
+
+
+def test_a_budget_that_is_already_spent_claims_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_all(make_spec("random", budget={"trials": 9}), run)
+    before = {path.name: path.read_text() for path in run.iterdir() if path.name != "log.txt"}
+    for budget, said in (({"trials": 8}, "trials=9,"), ({"trials": 9, "minutes": 1e-9}, "minutes=null,")):
+        with pytest.raises(RunError, match=f"has spent .*to see its result.*{said}"):
+            run_all(make_spec("random", budget=budget), run)
+    assert {path.name: path.read_text() for path in run.iterdir() if path.name != "log.txt"} == before
+    trials = search(make_spec("random", budget={"trials": 60}), run)
+    for _ in range(12):
+        next(trials)
+    trials.close()
+    assert (
+        len(run_all(make_spec("random", budget={"trials": 15}), run)) == 15
+    )  # less than was wanted, not than was spent
+
+
+def test_an_error_of_the_strategy_leaves_nothing(tmp_path: Path) -> None:
+    spec = override_spec(make_spec("successive_halving"), ["strategy.fidelity=epoch"])
+    with pytest.raises(SpecError, match="unknown fidelity"):
+        list(search(spec, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(SpecError, match="unknown fidelity"):
+        plan(spec)
+
+
+def test_a_failure_without_a_word_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*arguments: Any) -> Any:
+        raise EvaluationError
+
+    monkeypatch.setattr(Fake, "evaluate", silent)
+    (trial,) = search(make_spec("random", budget={"trials": 1}), tmp_path / "run")
+    assert (trial.status, trial.reason) == ("failed", "EvaluationError")
 
 
 def test_what_a_kill_left_half_written_is_deleted(tmp_path: Path) -> None:

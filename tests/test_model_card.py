@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from scipy.stats import binomtest
 
-from nanonas import export, train
+from nanonas import export, load_spec, train
 from nanonas.errors import RunError
 from nanonas.exporters import EXPORTERS
 from nanonas.model_card import code, markdown, wilson
@@ -71,9 +71,9 @@ def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: 
     assert not (run / "exports").exists()
     (run / "search.json").unlink()
     trained = json.loads((run / "train.json").read_text())
-    assert trained["search"] == {"run": str(trained_run), "place": "best", "trials": 2, "failed": 0} | {
-        "seconds": trained["search"]["seconds"]
-    }
+    told = {key: value for key, value in trained["search"].items() if key not in ("seconds", "spec")}
+    assert told == {"run": str(trained_run), "place": "best", "trials": 2, "failed": 0}
+    assert trained["search"]["spec"] == load_spec(trained_run / "spec.yaml").model_dump(mode="json")
     (run / "train.json").write_text(json.dumps(trained | {"search": None}))  # as older versions wrote it
     export(run, ["torchscript"])
     assert json.loads((run / "exports" / "model.json").read_text())["search"] is None
@@ -97,10 +97,11 @@ def test_the_card_of_a_network_trained_elsewhere_tells_of_its_search(trained_run
     other = next(line["genotype"] for line in lines if line["genotype"] != search["best"]["genotype"])
     search["front"].append(search["front"][0] | {"genotype": other})  # as if it were one of the front
     (run / "search.json").write_text(json.dumps(search))
-    train(run, genotype=other, out=tmp_path / "other", overrides=["train.epochs=1"])
+    train(run, genotype=other, out=tmp_path / "other", overrides=["train.epochs=1", "seed=8", "strategy.name=random"])
     export(tmp_path / "other")
     card = json.loads((tmp_path / "other" / "exports" / "model.json").read_text())
     assert (card["search"]["place"], card["search"]["is_winner"], card["search"]["trials"]) == ("front", False, 2)
+    assert (card["search"]["seed"], card["search"]["strategy"]["name"]) == (3, "evolution")
     assert read_record(tmp_path / "other").trained_the_chosen
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from nanonas.engine import search
 from nanonas.errors import EvaluationError, SpecError
+from nanonas.planning import plan
 from nanonas.proxies import PROXIES, jacov, naswot, proxy_scores, synflow
 from nanonas.space import Task
 from nanonas.spaces import SPACES
@@ -87,6 +88,15 @@ def test_a_search_by_proxy_alone(tmp_path: Path) -> None:
     result: dict[str, Any] = json.loads((tmp_path / "run" / "search.json").read_text())
     assert result["best"]["metrics"]["naswot"] == max(trial.metrics["naswot"] for trial in trials)
     assert "proxies" not in result
+
+
+def test_of_equal_images_naswot_counts_one() -> None:
+    network_, twice = network(), torch.cat([IMAGES, IMAGES[:3]])
+    assert naswot(network_, twice) == pytest.approx(naswot(network_, IMAGES), rel=1e-6)
+
+
+def test_a_dry_run_of_a_search_by_proxy_alone() -> None:
+    assert plan(load_spec("digits-evo", ["evaluator.name=proxy", "objectives={naswot: maximize}"]))["seconds"] > 0
 
 
 def test_a_strategy_can_name_every_proxy() -> None:

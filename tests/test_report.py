@@ -12,7 +12,7 @@ from rich.text import Text
 
 from nanonas import search
 from nanonas.output import Output
-from nanonas.report import FRONT_SHOWN, SearchView, search_table
+from nanonas.report import FRONT_SHOWN, SearchView, View, search_table
 from nanonas.run_directory import read_json
 from nanonas.spec import Spec
 
@@ -74,14 +74,20 @@ def test_a_front_of_one_has_no_other_member(tmp_path: Path) -> None:
     assert "--genotype" not in shown(search_table(read_json(tmp_path / "run" / "search.json")), 1000)
 
 
-def test_nothing_that_is_shown_commands_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_that_is_shown_commands_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     evil = {"device": "\x1b]52;c;aGk=\x07\x9b2J", "classes": ["\x1b[2J"]}
     Output().result(evil, lambda document: Text(f"{document['device']} {document['classes'][0]}"))
     Output().say(f"warning: {evil['device']}")
+    monkeypatch.setattr(Output, "is_live", True)
+    with View(Output()) as view:
+        view.say(f"live: {evil['device']}")
     Output(as_json=True).result(evil, lambda document: "")
     told = capsys.readouterr()
     assert not set("\x1b\x07\x9b") & set(told.out + told.err)
     assert "\\x1b]52;c;aGk=\\x07\\x9b2J \\x1b[2J" in told.out
+    assert "live: \\x1b]52" in told.err
 
 
 def test_json_is_whole_in_any_encoding(capsys: pytest.CaptureFixture[str]) -> None:

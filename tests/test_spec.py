@@ -95,6 +95,10 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         (b"just text\n", "is a str, not a mapping"),
         (b"\x7fELF\x02\x01\xff\xfe\x80", "not text in UTF-8"),
         (b"\x00\x01\x02", "not YAML"),
+        (b"seed: !!bool maybe", "my.yaml:1:7: 'maybe' is no bool"),
+        (b"seed: !!timestamp x", "my.yaml:1:7: 'x' is no timestamp"),
+        (b"seed: !!float ''", "my.yaml:1:7: '' is no float"),
+        (b"seed: 2020-13-13", "my.yaml:1:7: '2020-13-13' is no timestamp"),
         (b"a" * 2_000_000, "larger than"),
         (b"[" * 100_000, "my.yaml"),
         (b"&a [*a]", "not a mapping"),
@@ -176,6 +180,7 @@ def test_what_was_set_before_of_a_component_inside_another_stays(name_first: boo
         ("a..b=3", "is not KEY=VALUE"),
         ("name.deeper=3", "name is not a section"),
         ("budget.trials=[", "the value is not YAML"),
+        ("seed=!!int ''", "the value is not YAML"),
         ("name=", "--set name: "),
     ],
 )  # fmt: skip

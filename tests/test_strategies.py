@@ -547,6 +547,9 @@ def test_a_lower_rung_needs_something_to_lower(tmp_path: Path) -> None:
     spec = load_spec("digits-evo", ["strategy.name=successive_halving", *proxy])
     with pytest.raises(SpecError, match="this evaluator has 0 epochs"):
         list(search(spec, tmp_path / "run"))
+    spec = load_spec("digits-evo", ["strategy.name=successive_halving", "evaluator.epochs=1"])
+    with pytest.raises(SpecError, match=r"of 1 epochs no rung can have less; raise evaluator\.epochs"):
+        list(search(spec, tmp_path / "run"))
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,12 @@ def test_only_darts_reads_its_shares(tmp_path: Path) -> None:
         list(search(make_spec("strategy.name=random"), tmp_path / "run"))
 
 
+def test_a_space_without_a_supernet_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="the space mobile has no supernet"):
+        list(search(make_spec("space={name: mobile}"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_dry_run_trains_two_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     epochs: list[int] = []
     run_epoch = SupernetTrainer.run_epoch

@@ -242,6 +242,45 @@ def test_weights_that_are_no_numbers_are_no_result(untrained: Path, monkeypatch:
     assert not (untrained / "test_looks.jsonl").exists()
 
 
+def test_a_loss_that_is_no_number_says_what_to_type(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trainer, "_gradient", lambda *arguments: torch.tensor(float("nan")))
+    with pytest.raises(EvaluationError, match=r"loss is nan after epoch 1; .* --out DIR --set train.learning_rate="):
+        train(untrained)
+
+
+def test_out_of_memory_says_what_to_type(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*arguments: Any, **more: Any) -> float:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    monkeypatch.setattr(Trainer, "run_epoch", exhausted)
+    with pytest.raises(EvaluationError, match=r"out of memory; .* --set train\.batch_size=\d+$"):
+        train(untrained)
+
+
+def test_a_kill_while_testing_is_one_training(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(winner, "predict", killed)
+        train(untrained)
+    assert train(untrained)["test_looks"] == 2
+    checks = {check["item"]: check for check in compare([untrained])["conformance"]}
+    assert checks["no choice made on test data"]["status"] == "pass"
+
+
+def test_images_that_have_changed_are_trained_on_elsewhere(run: Path, tmp_path: Path) -> None:
+    begun = json.loads((run / "environment.json").read_text())
+    begun["data"]["fingerprint"] = "0" * 64
+    (run / "environment.json").write_text(json.dumps(begun))
+    (run / "train.json").unlink()
+    with pytest.raises(RunError, match="choose another --out"):
+        train(run)
+    said: list[str] = []
+    assert train(run, out=tmp_path / "other", say=said.append)["data"]["fingerprint"] != "0" * 64
+    assert f"warning: {run} was begun on other data; this training is on what lies there now" in said
+
+
 def test_an_out_that_holds_another_search_is_refused(run: Path, untrained: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(untrained, tmp_path / "search"))
     with pytest.raises(RunError, match="a search of its own"):

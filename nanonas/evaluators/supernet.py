@@ -41,10 +41,15 @@ class Supernet(Training):
     one_shot = True
 
     def __init__(self, config: Config, spec: "Spec", say: Say, run: Path | None = None) -> None:
+        from ..spaces import SPACES
+
         if spec.strategy.name != "darts":
             raise SpecError("evaluator.name: a supernet does not score architectures; it goes with strategy.name=darts")
         if spec.executor.lookahead != 1:
             raise SpecError("the epochs of a supernet follow one another; add --set executor.lookahead=1")
+        space = SPACES[spec.space.name]
+        if space.supernet is SearchSpace.supernet:
+            raise SpecError(f"the space {spec.space.name} has no supernet; choose space nano, or another strategy")
         super().__init__(config, spec, say, run)
         self.checkpoint = run / "supernet.safetensors" if run else None
         self._trainer: SupernetTrainer | None = None

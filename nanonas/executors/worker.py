@@ -33,7 +33,7 @@ class Worker:
             wrong = [name for name, value in metrics.items() if not abs(value) <= LARGEST]  # NaN is not <= anything
             return Outcome({}, f"{wrong[0]} is {metrics[wrong[0]]}") if wrong else Outcome(metrics)
         except EvaluationError as error:
-            return Outcome({}, str(error))
+            return Outcome({}, str(error) or type(error).__name__)
         except NanonasError:
             raise
         except Exception as error:  # an operation is anybody's code

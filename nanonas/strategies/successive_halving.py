@@ -43,6 +43,10 @@ class SuccessiveHalving(Strategy):
         if problem.fidelity[config.fidelity] <= 0:
             raise SpecError(f"strategy.fidelity: this evaluator has 0 {config.fidelity}, and no rung can have less")
         self.rungs = [{config.fidelity: value} for value in self._values(problem.fidelity[config.fidelity])]
+        if len(self.rungs) < 2:
+            told = f"{problem.fidelity[config.fidelity]} {config.fidelity}"
+            hint = f"raise evaluator.{config.fidelity}, or set strategy.fidelity=data_fraction"
+            raise SpecError(f"strategy.fidelity: of {told} no rung can have less; {hint}")
         self._rung_of = {fidelity_key({**problem.fidelity, **rung}): i for i, rung in enumerate(self.rungs)}
         self._told: list[list[Trial]] = [[] for _ in self.rungs]  # the best first
         self._promoted: set[int] = set()
