@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Record:
         return any(all(row.get(name) == value for name, value in fields.items()) for row in self.here())
 
 
+@cache
 def this_machine() -> str | None:
     return machine_of({"environment": environment(threads=1)})
 

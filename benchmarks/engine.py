@@ -118,16 +118,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.show:
         for repeat in range(REPEATS if arguments.table else 0):
-            if not RECORD.has(what="throughput", repeat=repeat, machine=this_machine()):
-                per_second = round(throughput(arguments.table))
-                row = {"what": "throughput", "repeat": repeat, "trials_per_second": per_second}
-                RECORD.append(row | {"machine": this_machine()})
+            key = {"what": "throughput", "repeat": repeat, "machine": this_machine()}
+            if not RECORD.has(**key):
+                RECORD.append(key | {"trials_per_second": round(throughput(arguments.table))})
         rarely(REGISTRY["predictor"])
         for name, strategy in STRATEGIES.items():
-            if not RECORD.has(what="own time", strategy=name, machine=this_machine()):
+            key = {"what": "own time", "strategy": name, "machine": this_machine()}
+            if not RECORD.has(**key):
                 print(name, file=sys.stderr)
-                row = {"what": "own time", "strategy": name, "milliseconds": own_time(strategy)}
-                RECORD.append(row | {"machine": this_machine()})
+                RECORD.append(key | {"milliseconds": own_time(strategy)})
     for machine in dict.fromkeys(row.get("machine") for row in RECORD.rows()):
         show(machine, [row for row in RECORD.rows() if row.get("machine") == machine])
 

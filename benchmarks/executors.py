@@ -139,10 +139,10 @@ def executed(name: str, workers: int) -> tuple[float, float]:
 
 def speed() -> None:
     for pair in range(PAIRS):
-        if RECORD.has(what="speed", pair=pair, machine=this_machine()):
+        row: dict[str, Any] = {"what": "speed", "pair": pair, "machine": this_machine()}
+        if RECORD.has(**row):
             continue
-        loops = two_loops()
-        row: dict[str, Any] = {"what": "speed", "pair": pair, "machine": this_machine(), "two_loops": round(loops, 3)}
+        row["two_loops"] = round(two_loops(), 3)
         for name in ("processes", "ray"):
             for workers in (2, 1):
                 seconds, share = executed(name, workers)

@@ -6,12 +6,11 @@
 Appends to benchmarks/results/gpu.json; skips what is there of such a GPU.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
 from common import Record
-from whole_runs import data_of, measure, search
+from whole_runs import data_of, measure, options, search
 
 from nanonas.environment import environment
 
@@ -25,10 +24,7 @@ ARMS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10; left out, the preset's own data")
-    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where run directories go")
-    parser.add_argument("--table", action="store_true", help="print what is there and stop")
+    parser = options(__doc__, Path("runs/gpu"), varied=False)
     parser.add_argument("--minutes", type=float, default=1.0, help="of each search, and of the training")
     arguments = parser.parse_args()
     if not arguments.table and not torch.cuda.is_available():

@@ -44,15 +44,13 @@ def points(run: Path) -> list[tuple[float, float] | None]:
     return [(metrics["val_accuracy"], metrics["params"]) if metrics else None for metrics in trials]
 
 
-def searched(arm: str, seed: int, data: list[str], sets: list[str], trials: int | None, out: Path) -> dict[str, Any]:
-    changes, sets = settings(sets), [*data, *sets, f"seed={seed}", *ARMS[arm]]
-    sets += [f"budget={{trials: {trials}}}"] if trials else []
+def searched(arm: str, seed: int, sets: list[str], trials: int | None, out: Path) -> dict[str, Any]:
+    sets = [*sets, f"seed={seed}", *ARMS[arm], *([f"budget={{trials: {trials}}}"] if trials else [])]
     found, seconds = search(PRESET, sets, out)
     spec = load_spec(PRESET, sets)
     return {
         "arm": arm,
         "seed": seed,
-        "changes": changes,
         "sets": settings(sets),
         "strategy": spec.strategy.model_dump(),
         "trials": found["trials"],
@@ -103,7 +101,8 @@ def main() -> None:
                 if arm != "predictor" and trials is None:
                     parser.error(f"no row of the predictor, seed {seed}, tells how many trials: name it too")
                 out = arguments.out / f"{arm}-{seed}"
-                RECORD.append(searched(arm, seed, data, arguments.sets, trials, out))
+                row = searched(arm, seed, [*data, *arguments.sets], trials, out)
+                RECORD.append({"changes": changes} | row)
     table()
 
 

@@ -18,12 +18,17 @@ from nanonas.run_directory import write_text
 from nanonas.statistics import mean_and_interval
 
 
-def options(description: str | None, out: Path) -> argparse.ArgumentParser:
-    """The options of every benchmark of whole runs."""
+def options(description: str | None, out: Path, varied: bool = True) -> argparse.ArgumentParser:
+    """The options of every benchmark of whole runs.
+
+    Args:
+        varied: whether seeds and settings are among them.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    if varied:
+        parser.add_argument("--seed", type=int, nargs="+", default=[0])
+        parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--root", type=Path, help="the JPEG copy of CIFAR-10; left out, the preset's own data")
-    parser.add_argument("--set", action="append", default=[], dest="sets")
     parser.add_argument("--out", type=Path, default=out, help="where run directories go")
     parser.add_argument("--table", action="store_true", help="print what is there and stop")
     return parser

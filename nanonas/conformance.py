@@ -7,13 +7,12 @@ what is left for the author to say.
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 from typing import Literal
 
 from .run_directory import beside
 from .run_record import Look, Machine, RunRecord
 from .spec import flat
-from .statistics import duration, seeds_needed
+from .statistics import duration, seeds_needed, tests_among
 
 Groups = Mapping[str, Sequence[RunRecord]]
 Status = Literal["pass", "fail", "not applicable"]
@@ -65,7 +64,7 @@ def _seeds(groups: Groups, mismatch: Sequence[str]) -> Verdict:
 def _number(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     sizes = {name: len({run.seed for run in members}) for name, members in groups.items()}
     told = "; ".join(f"{name}: n={n}" for name, n in sizes.items())
-    least = seeds_needed(paired=True, tests=max(1, comb(len(groups), 2)))
+    least = seeds_needed(paired=True, tests=tests_among(len(groups)))
     needed = f"a difference can be shown from {least} seeds each, the same in all groups"
     return "pass" if min(sizes.values()) > 1 else "fail", f"{told}; {needed}"
 

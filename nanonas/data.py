@@ -309,15 +309,13 @@ def _torchvision(kind: str) -> Callable[[DataConfig, Say], Source]:
             train, test = (ArrayImages(pixels, labels, config.image_size) for pixels, labels in parts)
             return Raw(classes, train, test)
 
-        return Source(str(root or "") + _stamp(root and root / torchvision_sets.PLACES[kind]), read)
+        return Source(f"{root}{_stamp(root / torchvision_sets.PLACES[kind])}" if root else "", read)
 
     return locate
 
 
-def _stamp(place: Path | None) -> str:
+def _stamp(place: Path) -> str:
     """Size and time of each file at a place, since torchvision does not look into those of the MNISTs."""
-    if place is None:
-        return ""
     files = sorted(place.iterdir()) if place.is_dir() else [place]
     found = [path.stat() for path in files if path.is_file()]
     return "".join(f" {stat.st_size} {stat.st_mtime_ns}" for stat in found)

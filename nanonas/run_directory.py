@@ -68,21 +68,14 @@ def check_contents(run: Path) -> None:
 
 
 def begin(run: Path, spec: Spec, source: Source, lines: Sequence[Line], say: Callable[[str], None]) -> None:
-    """Writes what a run begins with, or checks that the run there is one of this spec and these data, and has not spent
-    more than this budget allows: `lines` are its trials."""
+    """Writes what a run begins with, or checks that the run there, with `lines` as its trials, is one of this spec and
+    these data."""
     if (run / "spec.yaml").exists():
         before = run_spec(run)
         changed = differences(before, spec)
         if changed:
             raise RunError(f"{run} holds a run of another spec ({'; '.join(changed[:5])}); choose another --out")
-        spent = {"trials": len(lines), "minutes": lines[-1].elapsed / 60 if lines else 0.0}
-        for unit, had in spent.items():
-            old, new = (getattr(one.budget, unit) for one in (before, spec))
-            if new is not None and new < min(had, old or math.inf):
-                raise RunError(
-                    f"{run} has spent {had:.4g} {unit}, more than budget.{unit}={new:g}; to see its result, repeat it "
-                    f"with --set budget.{unit}={'null' if old is None else f'{old:g}'}, or choose another --out"
-                )
+        _check_spent(run, before, spec, lines)
     if (run / "environment.json").exists():
         check_source(run, source)
         torch = read_json(run / "environment.json").get("torch")
@@ -91,6 +84,18 @@ def begin(run: Path, spec: Spec, source: Source, lines: Sequence[Line], say: Cal
     else:
         write_environment(run, 1, source)
     write_text(run / "spec.yaml", spec.text())  # last: with it, a directory is a run
+
+
+def _check_spent(run: Path, before: Spec, spec: Spec, lines: Sequence[Line]) -> None:
+    """Raises RunError when a smaller budget than before would claim that less was spent."""
+    spent = {"trials": len(lines), "minutes": lines[-1].elapsed / 60 if lines else 0.0}
+    for unit, had in spent.items():
+        old, new = (getattr(one.budget, unit) for one in (before, spec))
+        if new is not None and new < min(had, old or math.inf):
+            raise RunError(
+                f"{run} has spent {had:.4g} {unit}, more than budget.{unit}={new:g}; to see its result, repeat it "
+                f"with --set budget.{unit}={'null' if old is None else f'{old:g}'}, or choose another --out"
+            )
 
 
 def write_environment(run: Path, threads: int, source: Source) -> None:

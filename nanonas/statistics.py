@@ -130,6 +130,11 @@ def least_p(paired: bool, n: tuple[int, int]) -> float:
     return 2 / min(_permutations(paired, n), PERMUTATIONS + 1)
 
 
+def tests_among(groups: int) -> int:
+    """How many pairs of so many groups are tested, which is what Holm's correction counts; at least one."""
+    return max(1, math.comb(groups, 2))
+
+
 def seeds_needed(paired: bool, tests: int = 1) -> int:
     """The fewest seeds in each group with which a difference can be shown, in the first of so many tests after Holm."""
     return next(n for n in range(2, 100) if tests * least_p(paired, (n, n)) < ALPHA)

@@ -2,7 +2,6 @@
 accuracies are fractions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import comb
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from .statistics import ALPHA, count, duration, p_text, percent, points, seeds_needed, three_digits
+from .statistics import ALPHA, count, duration, p_text, percent, points, seeds_needed, tests_among, three_digits
 
 
 def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], comparable: bool = True) -> str:
@@ -32,7 +31,7 @@ def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, An
         sizes = " and ".join(str(group["test_accuracy"]["n"]) for group in measured)
         seeds = {run["seed"] for group in measured for run in group["runs"]}
         unused = next(seed for seed in range(len(seeds) + 1) if seed not in seeds)
-        needed = seeds_needed(paired=True, tests=comb(len(measured), 2))
+        needed = seeds_needed(paired=True, tests=tests_among(len(measured)))
         return (
             f"no winner named: it takes {needed} seeds, the same in each group, to show any difference "
             f"(n={sizes}); repeat with --set seed={unused}"

@@ -14,6 +14,7 @@ from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
 from .environment import environment
 from .errors import EvaluationError, RunError
+from .evaluators.training import memory_checked
 from .genotype import Genotype
 from .images import Images
 from .problem import check_connected
@@ -37,7 +38,7 @@ from .run_record import Found, SearchResult, TrainResult, read
 from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
-from .training import Trainer, out_of_memory, parts_of_a_batch, predict, score, seeded, select_device
+from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
 from .trial import training_seed
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -77,10 +78,11 @@ def train(
         log.say(f"warning: --set changes {', '.join(unread)}, but training reads only {', '.join(TRAINED_BY)}")
     device = select_device(spec.device)
     dataset = load_dataset(spec.data, log.say)
-    if spec.data == searched.data and target == run:
-        check_source(run, dataset.source)
-    elif spec.data == searched.data and other_source(run, dataset.source, "environment.json"):
-        log.say(f"warning: {run} was begun on other data; this training is on what lies there now")
+    if spec.data == searched.data:
+        if target == run:
+            check_source(run, dataset.source)
+        elif other_source(run, dataset.source, "environment.json"):
+            log.say(f"warning: {run} was begun on other data; this training is on what lies there now")
     target.mkdir(parents=True, exist_ok=True)
     with locked(target):
         chosen, done = _chosen(run, target, spec, genotype)  # once more: a search or a training may have ended just now
@@ -92,13 +94,9 @@ def train(
             write_text(target / "spec.yaml", spec.text())
         search = read(run / "search.json", SearchResult)
         found = search.found(run, searched, str(chosen)) if search else None
-        try:
+        smaller = f"--set train.batch_size={max(1, spec.train.batch_size // 2)}"
+        with memory_checked(f"; train with fewer images at a time: {smaller}"):
             return _Training(target, spec, chosen, dataset, device, log, on_progress, found).result()
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            smaller = f"--set train.batch_size={max(1, spec.train.batch_size // 2)}"
-            raise EvaluationError(f"out of memory; train with fewer images at a time: {smaller}") from None
 
 
 def _chosen(run: Path, target: Path, spec: Spec, text: str | None) -> tuple[Genotype, dict[str, Any] | None]:

@@ -365,9 +365,8 @@ def test_a_budget_that_is_already_spent_claims_nothing(tmp_path: Path) -> None:
     for _ in range(12):
         next(trials)
     trials.close()
-    assert (
-        len(run_all(make_spec("random", budget={"trials": 15}), run)) == 15
-    )  # less than was wanted, not than was spent
+    fewer = make_spec("random", budget={"trials": 15})  # than was wanted, but not than was spent
+    assert len(run_all(fewer, run)) == 15
 
 
 def test_an_error_of_the_strategy_leaves_nothing(tmp_path: Path) -> None:

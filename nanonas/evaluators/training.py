@@ -174,8 +174,8 @@ class Training(Evaluator):
 
 
 @contextmanager
-def memory_checked() -> Iterator[None]:
-    """Out of memory, on CPU or GPU, is the candidate's failure."""
+def memory_checked(advice: str = "") -> Iterator[None]:
+    """Out of memory, on CPU or GPU, is an EvaluationError: a candidate's failure, or a training's, with advice."""
     import torch
 
     from ..training import out_of_memory
@@ -187,4 +187,4 @@ def memory_checked() -> Iterator[None]:
             raise
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        raise EvaluationError("out of memory") from None
+        raise EvaluationError(f"out of memory{advice}") from None

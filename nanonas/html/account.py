@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..statistics import p_text, points, seeds_needed
+from ..statistics import p_text, points, seeds_needed, tests_among
 from ..verdict import sentence
 from .compared import Compared
 from .parts import Markup, Section, copyable, details, interval, note, table
@@ -25,7 +25,7 @@ def statistics(compared: Compared) -> Section:
     content = ["<h2>Statistics</h2><h3>Test accuracy</h3>"]
     content.append(table(heads, map(_estimate, measured), "test accuracy", range(1, 6)))
     tests = compared.document["tests"]
-    count = max(1, len(tests))
+    every = tests_among(len(measured))
     if tests:
         columns = ("difference", "points", "95 % interval", "Hedges' g", "n", "p", "after Holm", "t test")
         content += ["<h3>Differences</h3>", table(columns, map(_test, tests), "differences", range(1, 8))]
@@ -34,8 +34,8 @@ def statistics(compared: Compared) -> Section:
         note(
             "Verdicts and tables have Student's t intervals; the bootstrap assumes no distribution, and is too narrow "
             "for few seeds. A difference counts as shown when the permutation test has p below .05, after Holm's "
-            f"correction where there are several. That takes {seeds_needed(True, count)} paired seeds, or "
-            f"{seeds_needed(False, count)} in each group where the groups have different seeds."
+            f"correction where there are several. That takes {seeds_needed(True, every)} paired seeds, or "
+            f"{seeds_needed(False, every)} in each group where the groups have different seeds."
         )
     )
     return Section(content)
