@@ -179,7 +179,7 @@ def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def _accuracies(group: list[dict[str, Any]]) -> list[str]:
     reached = [[row["test_accuracy"].get(str(mark)) for row in group] for mark in MARKS]
-    cells = [f"{statistics.fmean(v):.3f} ± {statistics.pstdev(v):.3f}" if all(v) else "" for v in reached]
+    cells = [f"{statistics.fmean(v):.3f} ± {statistics.stdev(v):.3f}" if all(v) else "" for v in reached]
     found = [row["found_best_after"] for row in group]
     marks = [mark for mark, values in zip(MARKS, reached, strict=True) if all(values)]
     shares = [f"{sum(f is not None and f <= mark for f in found) / len(group):.2f}" for mark in marks]

@@ -31,7 +31,7 @@ def search(
 ) -> None:
     """Search for an architecture.
 
-    The same command on a run directory that exists goes on where it stopped; nothing is lost on Ctrl-C.
+    The same command on a run directory that exists goes on where it stopped; no finished trial is lost on Ctrl-C.
 
     Examples:
 
