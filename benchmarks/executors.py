@@ -49,11 +49,15 @@ def trials_of(sets: list[str]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for _ in search(load_spec("digits-evo", [*SMALL, *sets]), Path(folder) / "run"):
             pass
-        for line in (Path(folder) / "run" / "trials.jsonl").read_text().splitlines():
-            trial = json.loads(line)
-            del trial["elapsed"]
-            trial["metrics"].pop("train_seconds", None)
-            yield trial
+        yield from trials_in(Path(folder) / "run")
+
+
+def trials_in(run: Path) -> Iterator[dict[str, Any]]:
+    for line in (run / "trials.jsonl").read_text().splitlines():
+        trial = json.loads(line)
+        del trial["elapsed"]
+        trial["metrics"].pop("train_seconds", None)
+        yield trial
 
 
 def digest(trials: Iterator[dict[str, Any]]) -> str:
@@ -174,10 +178,7 @@ def node() -> None:
         for trial in search(spec, Path(folder) / "run"):
             if trial.trial == 8:
                 cluster.remove_node(second, allow_graceful=False)
-        lines = [json.loads(line) for line in (Path(folder) / "run" / "trials.jsonl").read_text().splitlines()]
-    for line in lines:
-        del line["elapsed"]
-        line["metrics"].pop("train_seconds", None)
+        lines = list(trials_in(Path(folder) / "run"))
     ray.shutdown()
     cluster.shutdown()
     RECORD.append({"what": "node", "trials": len(lines), "same": digest(iter(lines)) == expected})

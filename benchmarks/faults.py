@@ -27,13 +27,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from synthetic import accuracy
+from synthetic import Synthetic
 
 from nanonas.config import ComponentConfig
 from nanonas.errors import EvaluationError
-from nanonas.evaluators import EVALUATORS, Evaluator, Say
+from nanonas.evaluators import EVALUATORS
 from nanonas.genotype import Genotype
-from nanonas.space import SearchSpace, Task
+from nanonas.output import Say
+from nanonas.space import SearchSpace
 from nanonas.trial import Fidelity
 
 TRIALS, SECONDS = 30, 0.02
@@ -41,28 +42,21 @@ MARK = "NANONAS_DRILL"  # in the environment of a drill and of all it starts
 
 
 @EVALUATORS.register("drill")
-class Drill(Evaluator):
+class Drill(Synthetic):
     """20 ms, then a smooth score of the choices; or a fault, for about one architecture in eight."""
 
     class Config(ComponentConfig):
         name: Literal["drill"] = "drill"
         fault: Literal["", "nan", "raise", "hang", "memory"] = ""
 
-    metrics = ("val_accuracy", "params", "macs")
-    task = Task(3, 32, 32, 10)
-
     def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
         self.fault = config.fault
-
-    @property
-    def fidelity(self) -> Fidelity:
-        return {"epochs": 1}
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
         time.sleep(SECONDS)
         if self.fault and seed % 8 == 0:
             self._fail()
-        return {"val_accuracy": accuracy(space, genotype), **space.measure(genotype, self.task)}
+        return super().evaluate(space, genotype, fidelity, seed)
 
     def _fail(self) -> None:
         if self.fault == "nan":

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from nanonas.config import ComponentConfig
-from nanonas.evaluators import EVALUATORS, Evaluator, Say
+from nanonas.evaluators import EVALUATORS, Evaluator
 from nanonas.genotype import Genotype
+from nanonas.output import Say
 from nanonas.space import SearchSpace, Task
 from nanonas.trial import Fidelity
 

@@ -1,4 +1,4 @@
-"""What `presets.py`, `headline.py` and `pareto.py` share: options, whole commands, and a table of such runs."""
+"""What benchmarks of whole commands share: options, whole commands, and a table of such runs."""
 
 import argparse
 import json

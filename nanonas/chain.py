@@ -1,18 +1,36 @@
-"""A chain of blocks and a head, which most spaces describe their networks as, written as a program.
+"""A chain of blocks and a head, which most spaces describe their networks as: measured, and written as a program.
 
 `network.ChainNetwork` runs the same in torch, in the same order.
 """
 
+import math
 from collections.abc import Sequence
 
 from .graph import Graph, Sum
-from .layers import Layer, write
+from .layers import Layer, macs, params, write
 from .operations import OPERATIONS
 from .program import IMAGE, Program
 from .space import Task
 
 Block = Sequence[Layer] | tuple[Graph, int]
 """Layers one after the other, or a graph of operations with its number of channels."""
+
+
+def measure(blocks: Sequence[Block], head: Layer, task: Task) -> dict[str, int]:
+    """Parameters, and multiply-accumulates of one image."""
+    found = {"params": head.params, "macs": head.macs(1)}
+    height, width = task.height, task.width
+    for block in blocks:
+        if isinstance(block, tuple):
+            graph, channels = block
+            parts: list[Sequence[Layer]] = [OPERATIONS[name].layers(channels, channels, 1) for name, _ in graph.nodes]
+        else:
+            parts = [block]
+        found["params"] += sum(map(params, parts))
+        found["macs"] += sum(macs(part, height, width) for part in parts)
+        stride = 1 if isinstance(block, tuple) else math.prod(layer.stride for layer in block)
+        height, width = -(-height // stride), -(-width // stride)
+    return found
 
 
 def program(blocks: Sequence[Block], head: Layer, task: Task) -> Program:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .run_directory import beside
-from .run_record import Look, Machine, RunRecord
+from .run_record import Groups, Look, Machine, RunRecord
 from .spec import flat
-from .statistics import duration, seeds_needed, tests_among
+from .statistics import TOO_MANY, duration, seeds_needed, tests_among
 
-Groups = Mapping[str, Sequence[RunRecord]]
 Status = Literal["pass", "fail", "not applicable"]
 
 
@@ -65,7 +64,7 @@ def _number(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     sizes = {name: len({run.seed for run in members}) for name, members in groups.items()}
     told = "; ".join(f"{name}: n={n}" for name, n in sizes.items())
     least = seeds_needed(paired=True, tests=tests_among(len(groups)))
-    needed = f"a difference can be shown from {least} seeds each, the same in all groups"
+    needed = f"a difference can be shown from {least} seeds each, the same in all groups" if least else TOO_MANY
     return "pass" if min(sizes.values()) > 1 else "fail", f"{told}; {needed}"
 
 
@@ -145,7 +144,7 @@ def _time(groups: Groups, mismatch: Sequence[str]) -> Verdict:
 
 def _test_data(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     runs = _runs(groups)
-    if seen := [run.path for run in runs if "test" in str(getattr(run.searched.evaluator, "metric", "")).split("_")]:
+    if seen := [run.path for run in runs if "test" in str(getattr(run.searched.evaluator, "metric", "")).lower()]:
         return "fail", f"the search was steered by test results in {_listed(seen)}"
     trained = [run for run in runs if run.train]
     if not trained:

@@ -30,15 +30,14 @@ from .dataset_cache import (
     read_part,
     write_entry,
 )
-from .errors import DataError, UnknownName
+from .errors import DataError
+from .output import Say
 from .registry import Registry
 from .space import Task
 
 TEST_FRACTION = 0.2
 SMALLEST_CLASS = 5
 IMBALANCE = 10
-
-Say = Callable[[str], None]
 
 
 class DataConfig(Config):
@@ -66,10 +65,7 @@ class DataConfig(Config):
     @field_validator("name")
     @classmethod
     def _is_registered(cls, name: str) -> str:
-        try:
-            DATASETS[name]
-        except UnknownName as error:
-            raise ValueError(str(error)) from None
+        DATASETS[name]
         return name
 
 
@@ -340,8 +336,8 @@ def _root(config: DataConfig) -> Path | None:
     if config.root is None:
         return None
     try:
-        return Path(config.root).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # an unknown ~user, a loop of links, a null character
+        return Path(config.root).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null character
         raise DataError(f"data.root {config.root!r} is no folder: {error}") from error
 
 

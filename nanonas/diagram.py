@@ -9,7 +9,7 @@ from .genotype import Genotype
 from .graph import INPUT, Graph, Sum, add
 from .layers import Layer, Linear
 from .operations import OPERATIONS
-from .space import SearchSpace, Task
+from .space import Task
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,6 @@ class Drawn(Protocol):
     """A search space that can say what its networks look like."""
 
     def diagram(self, genotype: Genotype, task: Task) -> Sequence[Node]: ...
-
-
-def diagram(space: SearchSpace, genotype: Genotype, task: Task) -> Sequence[Node]:
-    """The network of a genotype; a single node where the space cannot say more."""
-    if isinstance(space, Drawn):
-        return space.diagram(genotype, task)
-    measured = space.measure(genotype, task)
-    image = Node("image", (task.channels, task.height, task.width))
-    return [image, Node("network", (task.classes,), int(measured["params"]), int(measured["macs"]), INPUT)]
 
 
 class DiagramBuilder:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from .failures import Failures
 from .genotype import Genotype
 from .journal import Journal
 from .latency import Latency
+from .output import Say
 from .problem import Problem
 from .results import is_finished, summary
 from .run_directory import Log, begin, check_target, default_run, locked, write_json
@@ -25,16 +26,14 @@ from .spec import Spec
 from .strategies import STRATEGIES, Strategy
 from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
 
-KNOWN, INFEASIBLE = "were known already", "did not meet them"
+KNOWN, INFEASIBLE = "were known already", "could not"
 MANY_REPEATS = 200  # proposals in a row that are known already, before the strategy is asked for a stranger
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
 VERIFIED = 200  # trials at the end of a journal that are proposed again, to see that this version would propose them
 MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, before a search gives up
 
 
-def search(
-    spec: Spec, run: Path | str | None = None, say: Callable[[str], None] = lambda text: None
-) -> Iterator[Trial]:
+def search(spec: Spec, run: Path | str | None = None, say: Say = lambda text: None) -> Iterator[Trial]:
     """The generator of trials: those in the run directory first, then new ones until the budget ends.
 
     A trial is on disk before it is yielded, so a caller may stop at any time and call again. When the budget ends,
@@ -47,7 +46,7 @@ def search(
     Raises:
         RunError: the directory holds the run of another spec, or is in use; or of the last 20 trials more than half
             failed, and search.json tells of the rest.
-        SpecError: no architecture meets the constraints.
+        SpecError: no architecture that can be scored meets the constraints.
         DataError: the data set cannot be read.
     """
     run = Path(run) if run else default_run(spec)
@@ -190,10 +189,9 @@ class _Loop:
             return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
         self.repeats += refused[KNOWN]
         scarce = refused[INFEASIBLE] >= MAX_INFEASIBLE
-        self.stopped = (
-            f"{'hardly anything meets the constraints' if scarce else 'the space is exhausted'} (of the last proposals "
-            f"{refused[KNOWN]:,} {KNOWN}, {refused[INFEASIBLE]:,} {INFEASIBLE})"
-        )
+        why = "hardly anything can be scored within the constraints" if scarce else "the space is exhausted"
+        counts = f"{refused[KNOWN]:,} {KNOWN}, {refused[INFEASIBLE]:,} {INFEASIBLE}"
+        self.stopped = f"{why} (of the last proposals {counts})"
         return None
 
     def _refusal(self, proposal: Proposal) -> str:

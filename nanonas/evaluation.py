@@ -1,6 +1,6 @@
 """How good is it: accuracy, calibration and latency, of a run's network or of an exported file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from .errors import ExportError, NanonasError, RunError
 from .exported import exported_files, made_here, sha256
 from .exporters import Metadata, by_suffix, reason
 from .inference import Model
+from .output import Say
 from .run_directory import Log, check_contents, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
 
@@ -24,7 +25,7 @@ def evaluate(
     target: Path | str,
     overrides: Sequence[str] = (),
     trust: bool = False,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Evaluates a run directory (and writes its eval.json) or an exported model file on the test images.
 
@@ -44,7 +45,7 @@ def evaluate(
     return _evaluate_run(target, overrides, say)
 
 
-def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
+def _evaluate_run(run: Path, overrides: Sequence[str], say: Say) -> dict[str, Any]:
     classifier = load_model(run)
     card, log = classifier.card, Log(run, say)
     model = Model.of_network(classifier)
@@ -71,7 +72,7 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Callable[[str], None
     return result
 
 
-def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Say) -> dict[str, Any]:
     name, exporter = by_suffix().get(path.suffix, (None, None))
     if name is None or exporter is None:
         raise ExportError(f"{path} is of no known format; allowed: {', '.join(by_suffix())}, or a run directory")
@@ -108,7 +109,7 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Calla
     )
 
 
-def _measured(model: Model, dataset: Dataset, say: Callable[[str], None]) -> dict[str, Any]:
+def _measured(model: Model, dataset: Dataset, say: Say) -> dict[str, Any]:
     """Accuracy, accuracy of each class and calibration on the test images, one view of each; latency on one thread."""
     pixels, labels = dataset.test()
     say(f"evaluating {len(labels):,} test images")

@@ -5,11 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from .dataset_cache import cache_dir
-from .errors import RunError
-from .run_directory import read_json
+from .run_directory import read
 
 
 class Times(BaseModel):
@@ -52,17 +51,16 @@ class ExportedFile(BaseModel):
     latency_ms: Latencies
 
 
+class _List(BaseModel):
+    """export.json."""
+
+    files: list[ExportedFile]
+
+
 def exported_files(run: Path) -> list[ExportedFile]:
     """What export.json lists and is still there; RunError when it is damaged."""
-    if not (run / "export.json").exists():
-        return []
-    try:
-        files = TypeAdapter(list[ExportedFile]).validate_python(read_json(run / "export.json").get("files"))
-    except ValidationError as error:
-        raise RunError(
-            f"{run / 'export.json'} is damaged: {error.errors()[0]['msg']}; delete it and export again"
-        ) from None
-    return [entry for entry in files if (run / "exports" / Path(entry.path).name).exists()]
+    listed = read(run / "export.json", _List, "delete it and export again")
+    return [entry for entry in listed.files if (run / "exports" / Path(entry.path).name).exists()] if listed else []
 
 
 def sha256(path: Path) -> str:

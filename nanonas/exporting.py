@@ -17,6 +17,7 @@ from .exporters import EXPORTERS, Exporter, Metadata
 from .images import at_once
 from .inference import Model, softmax
 from .model_card import describe, write_card
+from .output import Say
 from .run_directory import Log, count_test_look, document, locked, other_source, write_json
 from .spec import override_data
 
@@ -33,7 +34,7 @@ def export(
     formats: Sequence[str] = ("onnx",),
     int8: bool = False,
     overrides: Sequence[str] = (),
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
     *,
     with_preprocessing: bool = False,
     force: bool = False,

@@ -1,7 +1,8 @@
 """Computation graphs of sums and operations, and their canonical form.
 
-Everything a space knows of an architecture follows from its graph: its key, its parameters, its network. A value is a
-sum of operation outputs; summing an identity contracts it, summing nothing is zero, and what no output needs is gone.
+What a space of cells knows of an architecture follows from its graph: its key and, where dead operations are not built,
+its parameters and its network. A value is a sum of operation outputs; summing an identity contracts it, summing nothing
+is zero, and what no output needs is gone.
 """
 
 from collections import Counter

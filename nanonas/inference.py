@@ -47,9 +47,9 @@ class Model:
 
     @classmethod
     def of_file(cls, file: ModelFile, metadata: Metadata) -> Self:
-        channels, height, width = metadata.input_size
-        size = (channels, height, width)
-        return cls(file.run, metadata.classes, size, metadata.mean, metadata.std, metadata.with_preprocessing)
+        return cls(
+            file.run, metadata.classes, metadata.input_size, metadata.mean, metadata.std, metadata.with_preprocessing
+        )
 
     def check_fit(self, dataset: Dataset) -> None:
         """Raises DataError when the images are of other classes or of another size."""

@@ -1,18 +1,18 @@
 """latency.json: what operators take on this machine; so how fast a network would be, the same whenever it is asked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from . import runtime
 from .environment import cpu, version
-from .errors import RunError
+from .output import Say
 from .program import Program, Shape
-from .run_directory import document, read_json, write_json
+from .run_directory import document, read, write_json
 from .trial import LARGEST
 
 FUSED = ("Conv+Add", "Conv+Relu", "Conv+Add+Relu", "BatchNormalization+Relu", "Gemm+Relu", "Gemm+Sigmoid")
@@ -50,7 +50,7 @@ class Latency:
         path: the file; None, or before `keep`: nothing is written.
     """
 
-    def __init__(self, path: Path | None = None, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, path: Path | None = None, say: Say = lambda text: None) -> None:
         self._path, self._say, self._kept = path, say, False
         self._here = (cpu(), version("onnxruntime"))
         self._table = _File(cpu=self._here[0], onnxruntime=self._here[1])
@@ -97,15 +97,10 @@ class Latency:
 
     def _read(self) -> None:
         """What the file has goes before what was timed before it was read."""
-        if self._path is None or not self._path.exists():
-            return
-        try:
-            there = _File.model_validate(read_json(self._path))
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            raise RunError(f"{self._path} is damaged: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
-        there.operators = {**self._table.operators, **there.operators}
-        self._table = there
+        there = read(self._path, _File) if self._path else None
+        if there:
+            there.operators = {**self._table.operators, **there.operators}
+            self._table = there
 
     def _write(self) -> None:
         if self._kept and self._path is not None and (self._table.operators or self._table.networks):

@@ -202,68 +202,50 @@ class SqueezeExcitation:
         return SqueezeExcitationModule(self.channels, self.hidden)
 
 
-def relu() -> Layer:
+def _torch(name: str, *args: int, **kwargs: bool | int) -> Callable[[], "nn.Module"]:
+    """Makes a module of torch.nn when it is called, and imports torch only then."""
+
     def module() -> "nn.Module":
         from torch import nn
 
-        return nn.ReLU()
+        made: nn.Module = getattr(nn, name)(*args, **kwargs)
+        return made
 
-    return Free(module, "Relu")
+    return module
+
+
+def relu() -> Layer:
+    return Free(_torch("ReLU"), "Relu")
 
 
 def gelu() -> Layer:
     """x · Φ(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415)."""
-
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.GELU()
-
-    return Free(module, "Gelu")
+    return Free(_torch("GELU"), "Gelu")
 
 
 ACTIVATIONS: Mapping[str, Callable[[], Layer]] = {"relu": relu, "gelu": gelu}
 
 
 def max_pool(kernel: int, stride: int) -> Layer:
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.MaxPool2d(kernel, stride, padding=kernel // 2)
-
+    module = _torch("MaxPool2d", kernel, stride, padding=kernel // 2)
     return Free(module, "MaxPool", _window(kernel, stride, kernel // 2), stride)
 
 
 def avg_pool(kernel: int, stride: int) -> Layer:
-    def module() -> "nn.Module":
-        from torch import nn
-
-        # the padding is not counted, so that borders keep their scale
-        return nn.AvgPool2d(kernel, stride, padding=kernel // 2, count_include_pad=False)
-
+    """The padding is not counted, so that borders keep their scale."""
+    module = _torch("AvgPool2d", kernel, stride, padding=kernel // 2, count_include_pad=False)
     return Free(module, "AveragePool", _window(kernel, stride, kernel // 2), stride)
 
 
 def halve() -> Layer:
     """2×2 means; an odd last row or column is averaged by itself."""
-
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
-
+    module = _torch("AvgPool2d", 2, ceil_mode=True, count_include_pad=False)
     return Free(module, "AveragePool", _window(2, 2, 0), stride=2)
 
 
 def halve_by_maximum() -> Layer:
     """2×2 maxima; an odd last row or column is taken by itself."""
-
-    def module() -> "nn.Module":
-        from torch import nn
-
-        return nn.MaxPool2d(2, ceil_mode=True)
-
-    return Free(module, "MaxPool", _window(2, 2, 0), stride=2)
+    return Free(_torch("MaxPool2d", 2, ceil_mode=True), "MaxPool", _window(2, 2, 0), stride=2)
 
 
 def _window(kernel: int, stride: int, padding: int) -> Attributes:

@@ -4,7 +4,6 @@ Names of classes, data and files may be anything: in Markdown they stand in code
 """
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,11 @@ from .data import Dataset
 from .environment import environment
 from .exported import ExportedFile
 from .exporters import by_suffix
-from .run_directory import document, run_spec, write_json, write_text
-from .run_record import SearchResult, TrainResult, read
-from .statistics import count, duration
+from .run_directory import document, read, run_spec, write_json, write_text
+from .run_record import SearchResult, TrainResult
+from .statistics import count, duration, wilson
 
 PLACES = {"best": "the winner of", "front": "from the front of", "other": "chosen by hand, not the winner of"}
-Z = 1.959964  # the normal distribution's 97.5 % quantile
 
 
 def write_card(run: Path, description: dict[str, Any], files: Sequence[ExportedFile]) -> None:
@@ -73,14 +71,6 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
 
 def _accuracy(value: float, images: int) -> dict[str, Any]:
     return {"value": value, "n": images, "interval": wilson(round(value * images), images)}
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    share, spread = successes / n, Z * Z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _file(file: ExportedFile, images: int) -> dict[str, Any]:

@@ -174,7 +174,7 @@ def _total(value: Sum, values: list[Tensor]) -> Tensor:
 class ChainNetwork(nn.Module):
     """Blocks one after the other, then global average pooling and a classifier.
 
-    A block is a list of layers, or a graph with its number of channels. `head` ends the chain: dropout and classifier.
+    A block is a list of layers, or a graph with its number of channels; `head` is the classifier.
     """
 
     def __init__(self, blocks: Sequence[Block], head: Layer, dropout: float) -> None:

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -12,6 +11,7 @@ from .errors import EvaluationError, SpecError
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS
 from .latency import Latency
+from .output import Say
 from .problem import Problem
 from .run_directory import SCHEMA_VERSION
 from .spaces import SPACES
@@ -24,7 +24,7 @@ LINE_BYTES = 1000  # of the journal and the log, for a trial
 WORKER_BYTES = 500_000_000  # a process that has imported torch
 
 
-def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
     """Trains one random architecture, or one epoch of a supernet; the rest is arithmetic.
 
     Raises:
@@ -42,7 +42,7 @@ def plan(spec: Spec, say: Callable[[str], None] = lambda text: None) -> dict[str
     more = (space.sample(rng) for _ in range(MAX_INFEASIBLE))
     chosen = feasible[0] if feasible else next((g for g in more if problem.is_feasible(g)), None)
     if chosen is None:
-        raise SpecError(f"hardly anything meets the constraints {spec.constraints}; loosen them")
+        raise SpecError(f"hardly anything can be scored within the constraints {spec.constraints}; loosen them")
     say("measuring one evaluation")
     seed = training_seed(spec.seed, space.canonical(chosen), fidelity_key(evaluator.fidelity))
     warm = {**evaluator.fidelity, "epochs": 1} if evaluator.fidelity.get("epochs") else evaluator.fidelity

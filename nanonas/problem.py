@@ -33,7 +33,7 @@ class Problem:
     Attributes:
         constraints: upper bounds on measures, checked before anything is evaluated.
         fidelity: that of a full evaluation; a proposal may lower it.
-        connected: whether a network that cannot see its input is out of the question; a table can tell of those too.
+        can_score: whether there is anything to evaluate.
         of_program: the measures that are taken from a folded program.
     """
 
@@ -42,7 +42,7 @@ class Problem:
     objectives: Objectives
     constraints: Mapping[str, float]
     fidelity: Fidelity
-    connected: bool = True
+    can_score: Callable[[SearchSpace, Genotype], bool] = lambda space, genotype: space.is_connected(genotype)
     of_program: Mapping[str, Callable[[Program], float]] = field(default_factory=lambda: MEASURES)
 
     @classmethod
@@ -55,7 +55,7 @@ class Problem:
             spec.objectives,
             spec.constraints,
             evaluator.fidelity,
-            not evaluator.scores_disconnected,
+            evaluator.can_score,
             {**MEASURES, LATENCY: latency},
         )
 
@@ -87,7 +87,7 @@ class Problem:
 
     def is_feasible(self, genotype: Genotype) -> bool:
         """What is cheap to check is checked first."""
-        if self.connected and not self.space.is_connected(genotype):
+        if not self.can_score(self.space, genotype):
             return False
         cheap_first = (self.space.measures, tuple(MEASURES), (LATENCY,))
         return all(self._meets(genotype, [name for name in self.constraints if name in named]) for named in cheap_first)

@@ -48,12 +48,6 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._components)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._components
-
-    def __len__(self) -> int:
-        return len(self._components)
-
 
 def import_modules(package: str, path: Iterable[str]) -> None:
     """Imports every module of a package, so that a new file registers itself by being there."""

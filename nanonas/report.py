@@ -16,7 +16,7 @@ from .errors import NanonasError
 from .output import Output, printable
 from .pareto import scores
 from .recipe import Progress
-from .results import best_trial, front_of
+from .results import front_of
 from .spaces import SPACES
 from .spec import Spec, load_spec, preset_names, preset_path
 from .statistics import count, duration
@@ -114,55 +114,52 @@ class SearchView(View):
     def __init__(self, spec: Spec, run: Path, output: Output) -> None:
         super().__init__(output)
         self.spec, self.run = spec, run
-        self.trials: list[Trial] = []
-        self.best: Trial | None = None
+        self.trials = self.failed = self.cached = self.untrained = 0
         self.leaders: list[Trial] = []
         self.begin = time.monotonic()
-        self.replayed: list[Trial] = []
+        self.elapsed = self.before = 0.0  # seconds of search until the last trial; of them, in earlier processes
         self.metric = next(iter(spec.objectives))
 
     def update(self, trial: Trial) -> None:
-        self.trials.append(trial)
-        better = best_trial([*([self.best] if self.best else []), trial], self.spec)
-        improved = better is not None and better is not self.best
-        self.best = better
+        self.trials += 1
+        self.failed += not trial.ok
+        self.cached += trial.repeats
+        self.untrained += trial.untrained
+        self.elapsed = trial.elapsed
         self._lead(trial)
         if trial.replayed:
-            self.replayed.append(trial)
+            self.before = trial.elapsed
         else:
-            first = self.metric if trial.has([self.metric]) else next(iter(trial.metrics), "")
+            first = self.metric if self.metric in trial.metrics else next(iter(trial.metrics), "")
             shown = f"{first} {metric(first, trial.metrics[first])}" if trial.ok else f"failed: {trial.reason}"
-            self.plain(
-                f"trial {trial.trial}: {shown}{'  (best so far)' if improved else ''}; {self._status()}", not trial.ok
-            )
+            improved = "  (best so far)" if self.leaders and self.leaders[0] is trial else ""
+            self.plain(f"trial {trial.trial}: {shown}{improved}; {self._status()}", not trial.ok)
 
     def _lead(self, trial: Trial) -> None:
         objectives = self.spec.objectives
         if len(objectives) > 1:
             self.leaders = front_of([*self.leaders, trial], self.spec)
-        elif trial.has(objectives):
+        else:
             self.leaders = at_highest_fidelity([*self.leaders, trial], objectives)
             self.leaders.sort(key=lambda one: scores(one.metrics, objectives), reverse=True)
             del self.leaders[BEST_SHOWN:]
 
     def _status(self) -> str:
-        failed = sum(not trial.ok for trial in self.trials)
-        cached = sum(trial.repeats for trial in self.trials)
         budget = f" of {self.spec.budget.trials}" if self.spec.budget.trials else ""
-        best = f"best {metric(self.metric, self.best.metrics[self.metric])}" if self.best else "no result yet"
+        best = f"best {metric(self.metric, self.leaders[0].metrics[self.metric])}" if self.leaders else "no result yet"
         best += f", front of {len(self.leaders)}" if len(self.spec.objectives) > 1 else ""
         left = self._seconds_left()
         until = f"{duration(left)} left" if left is not None else "starting"
-        scored = _untrained(sum(trial.untrained for trial in self.trials))
-        return f"{len(self.trials)}{budget} evaluated{scored}, {cached} cached, {failed} failed, {best}, {until}"
+        counts = f"{self.trials}{budget} evaluated{_untrained(self.untrained)}"
+        return f"{counts}, {self.cached} cached, {self.failed} failed, {best}, {until}"
 
     def _seconds_left(self) -> float | None:
-        elapsed = time.monotonic() - self.begin + (self.replayed[-1].elapsed if self.replayed else 0)
+        elapsed = time.monotonic() - self.begin + self.before
         limits = []
         if self.spec.budget.minutes:
             limits.append(self.spec.budget.minutes * 60 - elapsed)
         if self.spec.budget.trials and self.trials:
-            limits.append((self.spec.budget.trials - len(self.trials)) * self.trials[-1].elapsed / len(self.trials))
+            limits.append((self.spec.budget.trials - self.trials) * self.elapsed / self.trials)
         return max(0.0, min(limits)) if limits else None
 
     def render(self) -> RenderableType:

@@ -7,16 +7,20 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from .environment import environment, version
 from .errors import RunError
+from .output import Say
 from .spec import Spec, differences, load_spec
 from .trial import Line
 
+M = TypeVar("M", bound=BaseModel)
 Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""
 SCHEMA_VERSION = 1
@@ -67,7 +71,7 @@ def check_contents(run: Path) -> None:
                 raise RunError(f"{path} is neither a file nor a folder; delete it")
 
 
-def begin(run: Path, spec: Spec, source: Source, lines: Sequence[Line], say: Callable[[str], None]) -> None:
+def begin(run: Path, spec: Spec, source: Source, lines: Sequence[Line], say: Say) -> None:
     """Writes what a run begins with, or checks that the run there, with `lines` as its trials, is one of this spec and
     these data."""
     if (run / "spec.yaml").exists():
@@ -164,6 +168,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
+def read(path: Path, model: type[M], otherwise: str = "") -> M | None:
+    """None when the file is not there; RunError, with what can be done `otherwise`, when it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        advice = f"; {otherwise}" if otherwise else ""
+        raise RunError(f"{path} is damaged: {problem(error)}{advice}") from None
+
+
+def problem(error: ValidationError) -> str:
+    """The first of what was wrong, and where: `metrics.params: Input should be a valid number`."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where + ': ' if where else ''}{first['msg']}"
+
+
 def document(kind: str, run: Path, **fields: Any) -> dict[str, Any]:
     """A result file's content; every one names its kind, its version and its run."""
     return {**_kind(kind), "run": readable(run), **fields}
@@ -229,7 +251,7 @@ def _sweep(run: Path) -> None:
 class Log:
     """log.txt: what was said, with the time. What is said before there is a run directory waits until there is."""
 
-    def __init__(self, run: Path, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, run: Path, say: Say = lambda text: None) -> None:
         self._run, self._say = run, say
         self._waiting: list[str] = []
 

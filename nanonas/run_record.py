@@ -1,17 +1,17 @@
-"""A run directory, read: what compare, its conformance list and its report need of it. Nothing in it is believed."""
+"""A run directory, read: what compare, the model card and a training need of it. Nothing in it is believed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import RunError, SpecError
 from .genotype import Genotype
 from .journal import Journal
-from .run_directory import read_bytes, read_json, readable, run_spec
+from .run_directory import problem, read, read_bytes, readable, run_spec
 from .space import SearchSpace, Task
 from .spaces import SPACES
 from .spec import Spec
@@ -135,9 +135,6 @@ class Look(_File):
     again: bool = False
 
 
-R = TypeVar("R", bound=_File)
-
-
 @dataclass(frozen=True)
 class RunRecord:
     """What a run directory holds.
@@ -223,6 +220,10 @@ class RunRecord:
         return at_highest_fidelity(self.lines, self.spec.objectives)
 
 
+Groups = Mapping[str, Sequence[RunRecord]]
+"""Runs that are compared, by the name of their group."""
+
+
 def read_record(path: Path) -> RunRecord:
     """Raises RunError when the run is missing or damaged."""
     spec = run_spec(path)
@@ -242,16 +243,6 @@ def read_record(path: Path) -> RunRecord:
     )
 
 
-def read(path: Path, model: type[R], otherwise: str = "") -> R | None:
-    """None when the file is not there; RunError, with what can be done `otherwise`, when it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        return model.model_validate(read_json(path))
-    except ValidationError as error:
-        raise _damaged(path, error, otherwise) from None
-
-
 def _looks(path: Path) -> list[Look]:
     if not path.exists():
         return []
@@ -260,12 +251,5 @@ def _looks(path: Path) -> list[Look]:
         try:
             looks.append(Look.model_validate_json(line))
         except ValidationError as error:
-            raise _damaged(path, error) from None
+            raise RunError(f"{path} is damaged: {problem(error)}") from None
     return looks
-
-
-def _damaged(path: Path, error: ValidationError, otherwise: str = "") -> RunError:
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(map(str, problem["loc"]))
-    advice = f"; {otherwise}" if otherwise else ""
-    return RunError(f"{path} is damaged: {where + ': ' if where else ''}{problem['msg']}{advice}")

@@ -86,7 +86,11 @@ def _times(session: "InferenceSession", program: Program, limit: float) -> list[
 
 
 def session_of(program: Program, profile: str = "") -> "InferenceSession":
-    """On one thread; with a profile, if it says how the name of its file begins."""
+    return session(onnx_model(program), profile)
+
+
+def session(model: bytes | str, profile: str = "") -> "InferenceSession":
+    """An ONNX file, or its bytes, on one thread; with a profile, if it says how the name of its file begins."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -94,7 +98,7 @@ def session_of(program: Program, profile: str = "") -> "InferenceSession":
     options.log_severity_level = 4
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
-    return onnxruntime.InferenceSession(onnx_model(program), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def onnx_model(program: Program) -> bytes:

@@ -221,9 +221,10 @@ def _override(content: dict[str, Any], override: str, earlier: Collection[str]) 
     except ValueError:
         raise SpecError(f"--set {override!r}: the value is not YAML; quote it, e.g. --set 'name=\"a: b\"'") from None
     for part in parts[:-1]:
-        content = content.setdefault(part, {})
-        if not isinstance(content, dict):
+        section = content.get(part, {})
+        if not isinstance(section, dict):
             raise SpecError(f"--set {override!r}: {part} is not a section of the spec")
+        content[part] = content = dict(section)  # an alias may have put the same one elsewhere, too
     if parts[-1] == "name" and parts[0] in DEFAULTS and content.get("name", DEFAULTS[parts[0]]) != value:
         shared = getattr(Spec.model_fields[parts[0]].annotation, "model_fields", {})
         section = "".join(f"{part}." for part in parts[:-1])

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=Hashable)
 
 ALPHA = 0.05
+Z = 1.959964  # the normal distribution's 97.5 % quantile
 NO_SPREAD = 1e-9  # relative: what rounding leaves of a spread of zero
 PERMUTATIONS = 99_999  # a test is exact while there are no more; otherwise so many are drawn
 RESAMPLES = 9_999  # of the bootstrap
+TOO_MANY = "no number of seeds can show a difference between so many groups; compare fewer"
 SEED = 0  # of both: the same runs always give the same document
 
 
@@ -79,6 +81,14 @@ def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> Esti
     return Estimate(n, mean, std, (mean - half, mean + half), _bootstrap(values, confidence) if std else None)
 
 
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    share, spread = successes / n, Z * Z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
 def compare_groups(a: Mapping[K, float], b: Mapping[K, float], confidence: float = 0.95) -> Test:
     """A permutation test of the means (Fisher 1935): paired, which flips the signs of the differences, when both
     groups have the same seeds (the keys); otherwise one that deals the values out to the groups anew.
@@ -135,9 +145,12 @@ def tests_among(groups: int) -> int:
     return max(1, math.comb(groups, 2))
 
 
-def seeds_needed(paired: bool, tests: int = 1) -> int:
-    """The fewest seeds in each group with which a difference can be shown, in the first of so many tests after Holm."""
-    return next(n for n in range(2, 100) if tests * least_p(paired, (n, n)) < ALPHA)
+def seeds_needed(paired: bool, tests: int = 1) -> int | None:
+    """The fewest seeds in each group with which a difference can be shown, in the first of so many tests after Holm.
+
+    None where no number is enough: from 72 groups on, since p is told from PERMUTATIONS and no more.
+    """
+    return next((n for n in range(2, 100) if tests * least_p(paired, (n, n)) < ALPHA), None)
 
 
 def _permutations(paired: bool, n: tuple[int, int]) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError
+from .output import Say
 
 TIMEOUT_SECONDS = 60
 BLOCK = 1 << 18
@@ -57,7 +58,7 @@ class _NetworkError(Exception):
 
 
 def read(
-    kind: str, root: Path, *, is_ours: bool, say: Callable[[str], None], progress: Callable[[int, int], None]
+    kind: str, root: Path, *, is_ours: bool, say: Say, progress: Callable[[int, int], None]
 ) -> tuple[tuple[str, ...], Arrays, Arrays]:
     """Classes, train and test of `kind`, a class of torchvision.datasets; downloads into `root` what is missing there.
 
@@ -92,7 +93,7 @@ def read(
 
 
 @contextmanager
-def _alone(root: Path, say: Callable[[str], None]) -> Iterator[None]:
+def _alone(root: Path, say: Say) -> Iterator[None]:
     """Waits for another process that downloads into this folder, and keeps others waiting."""
     try:
         import fcntl

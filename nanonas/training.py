@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -314,9 +313,15 @@ def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
     }
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Torch says so on CUDA by type, on the CPU only in words."""
-    kinds: tuple[Any, ...] = (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) or (
-        isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error)
-    )
+@contextmanager
+def memory_checked(advice: str = "") -> Iterator[None]:
+    """Out of memory, on CPU or GPU, is an EvaluationError: a candidate's failure, or a training's, with advice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        by_type = isinstance(error, (MemoryError, torch.OutOfMemoryError))  # on the CPU torch says so only in words
+        if not by_type and not ("alloc" in str(error) and "memory" in str(error)):
+            raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise EvaluationError(f"out of memory{advice}") from None

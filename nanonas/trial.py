@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -82,10 +82,6 @@ class Trial:
         """Why it failed, in a line: `error` without the traceback that may follow."""
         return (self.error or "").partition("\n")[0]
 
-    def has(self, names: Iterable[str]) -> bool:
-        """Whether it was scored by these metrics; a failed trial has none, a zero-cost one has others."""
-        return all(name in self.metrics for name in names)
-
 
 class Line(BaseModel):
     """A line of trials.jsonl, as read from disk: nothing in it is believed before it is checked."""
@@ -108,7 +104,8 @@ Evaluated = TypeVar("Evaluated", Trial, Line)
 
 
 def cost(trial: Trial | Line) -> float:
-    return math.prod(trial.fidelity.values())
+    """A zero-cost score's lies below that of any training."""
+    return math.prod(value or 1e-6 for value in trial.fidelity.values())
 
 
 def at_highest_fidelity(trials: Sequence[Evaluated], names: Collection[str]) -> list[Evaluated]:

@@ -9,7 +9,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from .statistics import ALPHA, count, duration, p_text, percent, points, seeds_needed, tests_among, three_digits
+from .statistics import (
+    ALPHA,
+    TOO_MANY,
+    count,
+    duration,
+    p_text,
+    percent,
+    points,
+    seeds_needed,
+    tests_among,
+    three_digits,
+)
 
 
 def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], comparable: bool = True) -> str:
@@ -32,6 +43,8 @@ def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, An
         seeds = {run["seed"] for group in measured for run in group["runs"]}
         unused = next(seed for seed in range(len(seeds) + 1) if seed not in seeds)
         needed = seeds_needed(paired=True, tests=tests_among(len(measured)))
+        if needed is None:
+            return f"no winner named: {TOO_MANY}"
         return (
             f"no winner named: it takes {needed} seeds, the same in each group, to show any difference "
             f"(n={sizes}); repeat with --set seed={unused}"
@@ -76,9 +89,11 @@ def sentence(test: Mapping[str, Any], tests: int) -> str:
     p = p_text(test["p_adjusted"]) + (" after Holm" if tests > 1 else "")
     if is_shown(test):
         return f"{better} is better than {worse}: {gain} points ({interval}, n={sizes}, {size}, {test['method']}, {p})"
-    few = tests * test["least_p"] >= ALPHA
-    needed = f"; it takes {seeds_needed(test['paired'], tests)} seeds each to show any" if few else ""
-    known = f"n={sizes}, {interval} points, {size}, {test['method']}, {p}{needed}"
+    advice = ""
+    if tests * test["least_p"] >= ALPHA:
+        needed = seeds_needed(test["paired"], tests)
+        advice = f"; it takes {needed} seeds each to show any" if needed else f"; {TOO_MANY}"
+    known = f"n={sizes}, {interval} points, {size}, {test['method']}, {p}{advice}"
     return f"no difference shown between {better} and {worse} ({known})"
 
 

@@ -14,9 +14,9 @@ from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
 from .data import Dataset, load_dataset
 from .environment import environment
 from .errors import EvaluationError, RunError
-from .evaluators.training import memory_checked
 from .genotype import Genotype
 from .images import Images
+from .output import Say
 from .problem import check_connected
 from .recipe import Progress
 from .results import best_trial, read_trials
@@ -28,17 +28,18 @@ from .run_directory import (
     document,
     locked,
     other_source,
+    read,
     read_json,
     run_spec,
     write_environment,
     write_json,
     write_text,
 )
-from .run_record import Found, SearchResult, TrainResult, read
+from .run_record import Found, SearchResult, TrainResult
 from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
-from .training import Trainer, parts_of_a_batch, predict, score, seeded, select_device
+from .training import Trainer, memory_checked, parts_of_a_batch, predict, score, seeded, select_device
 from .trial import training_seed
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -53,7 +54,7 @@ def train(
     genotype: str | None = None,
     overrides: Sequence[str] = (),
     out: Path | str | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """Trains the best architecture of a search (or `genotype`), tests it once, and writes model and train.json.

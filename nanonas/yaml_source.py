@@ -34,14 +34,26 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """A longer one takes minutes to read (1:59:59:…), or cannot be printed (0xffff…)."""
+        """A longer one cannot be printed (0xffff…)."""
         if len(node.value) > MAX_DIGITS:
             problem = f"an integer of {len(node.value):,} characters"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return super().construct_yaml_int(node)
+        return super().construct_yaml_int(_decimal(node))
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        return super().construct_yaml_float(_decimal(node))
+
+
+def _decimal(node: yaml.ScalarNode) -> yaml.ScalarNode:
+    """In YAML 1.1 `1:30` is 90, whatever it was meant to be."""
+    if ":" in node.value:
+        problem = f"{node.value[:20]} would be a number to the base 60; write it as a decimal, or in quotes as text"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return node
 
 
 Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
+Loader.add_constructor("tag:yaml.org,2002:float", Loader.construct_yaml_float)
 
 
 def read_text(path: Path) -> str:

@@ -55,6 +55,12 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -
     return run
 
 
+@pytest.fixture
+def run(trained_run: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(trained_run, tmp_path / "run"))
+
+
 @pytest.fixture(scope="session")
 def exported_run(
     trained_run: Path, tmp_path_factory: pytest.TempPathFactory, session_cache: Path, pytestconfig: pytest.Config

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from nanonas.config import ComponentConfig
 from nanonas.errors import EvaluationError
-from nanonas.evaluators import EVALUATORS, Evaluator, Say
+from nanonas.evaluators import EVALUATORS, Evaluator
 from nanonas.genotype import Genotype
+from nanonas.output import Say
 from nanonas.space import SearchSpace, Task
 from nanonas.trial import Fidelity
 

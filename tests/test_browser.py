@@ -127,6 +127,18 @@ def test_nothing_is_cut_off_on_paper(browser: Browser, opened: Callable[..., Non
     assert browser.execute_script(edge) <= A4
 
 
+def test_a_low_fidelity_stands_below_the_highest(browser: Browser, opened: Callable[..., None], tmp_path: Path) -> None:
+    best, *others = searched("nano", 6, 0)
+    lucky = best.model_copy(update={"fidelity": {"epochs": 1}, "metrics": {**best.metrics, "val_accuracy": 1.0}})
+    compare([written(tmp_path / "run", "nano", [lucky, *others])], html=tmp_path / "report.html")
+    opened(tmp_path / "report.html", WIDTHS[0])
+    rows: list[str] = browser.execute_script(
+        "return [...document.querySelectorAll('.trials tbody tr')].map((row) => row.cells[0].textContent)"
+    )
+    accuracies = {line.trial: line.metrics["val_accuracy"] for line in others}
+    assert [int(trial) for trial in rows] == [*sorted(accuracies, key=accuracies.__getitem__, reverse=True), 0]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_table_sorts_and_filters(browser: Browser, opened: Callable[..., None], page: Path, width: int) -> None:
     opened(page, width)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,11 +43,6 @@ def error(*arguments: object, code: int = 1, stdin: str | None = None) -> str:
         assert len(lines) == 1, result.stderr
         return str(lines[0])
     return " ".join(result.stderr.split())
-
-
-@pytest.fixture
-def run(trained_run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained_run, tmp_path / "run"))
 
 
 # ---- help

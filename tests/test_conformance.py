@@ -58,6 +58,7 @@ def test_one_run_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
         ("same evaluation protocol", {"train": {"batch_size": 7}}, "the last trainings differ in train.batch_size"),
         ("same data, split and space", {"space": {"cells": [1]}}, "the groups differ in space.cells"),
         ("no choice made on test data", {"evaluator": {"name": "table", "metric": "test_200"}}, "steered by test"),
+        ("no choice made on test data", {"evaluator": {"name": "table", "metric": "TestAcc"}}, "steered by test"),
         ("performance over time", {"strategy": {"name": "darts"}, "evaluator": {"name": "supernet"}}, "no curve"),
     ],
 )

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import run_folders
+from run_folders import make_run
 
 from nanonas import compare, evaluate
 from nanonas.run_directory import SCHEMA_VERSION
@@ -41,8 +43,13 @@ def test_each_field_of_a_line_of_the_journal_is_documented(trained_run: Path) ->
         assert json.loads(line).keys() <= section("trials.jsonl")
 
 
-def test_each_field_of_a_comparison_is_documented(trained_run: Path) -> None:
-    assert compare([trained_run]).keys() <= section("compare --json")
+def test_each_field_of_a_comparison_is_documented(tmp_path: Path) -> None:
+    arms = [("a", run_folders.EVOLUTION), ("b", run_folders.RANDOM)]
+    runs = [make_run(tmp_path / f"{arm}{seed}", spec=spec, seed=seed) for arm, spec in arms for seed in (0, 1)]
+    document = compare(runs)
+    parts = [document, *document["tests"], *document["groups"], document["groups"][0]["test_accuracy"]]
+    parts += [run for group in document["groups"] for run in group["runs"]]
+    assert set().union(*parts) <= section("compare --json")
 
 
 def test_each_file_of_a_run_is_documented_and_names_its_kind(exported_run: Path) -> None:

@@ -398,9 +398,11 @@ def test_what_a_kill_left_half_written_is_deleted(tmp_path: Path) -> None:
     assert [path.exists() for path in (old, young, mine)] == [False, True, True]
 
 
-def test_what_is_said_goes_to_the_log(tmp_path: Path) -> None:
+def test_what_is_said_goes_to_the_log_too(tmp_path: Path) -> None:
+    said: list[str] = []
     executor = {"name": "processes", "workers": 8, "lookahead": 2}
-    run_all(make_spec("random", executor=executor, budget={"minutes": 1e-9}), tmp_path / "run")
+    list(search(make_spec("random", executor=executor, budget={"minutes": 1e-9}), tmp_path / "run", said.append))
+    assert any("warning: executor.lookahead is 2" in text for text in said)
     assert "warning: executor.lookahead is 2" in (tmp_path / "run" / "log.txt").read_text()
 
 
@@ -452,14 +454,6 @@ def test_a_second_search_on_a_run_is_refused(tmp_path: Path) -> None:
     with locked(tmp_path / "run"), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
         run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
     assert len(run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")) == 3
-
-
-def test_too_many_workers_are_a_warning(tmp_path: Path) -> None:
-    said: list[str] = []
-    executor = {"name": "processes", "workers": 8, "lookahead": 2}
-    spec = make_spec("random", executor=executor, budget={"minutes": 1e-9})
-    list(search(spec, tmp_path / "run", said.append))
-    assert any("lookahead" in text for text in said)
 
 
 def test_a_seed_belongs_to_the_architecture_not_its_spelling() -> None:

@@ -1,20 +1,14 @@
 """eval: what it reports, and what it counts."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nanonas import evaluate
-from nanonas.errors import DataError, NanonasError, RunError, SpecError
+from nanonas.errors import DataError, NanonasError, SpecError
 from nanonas.evaluation import expected_calibration_error
-
-
-@pytest.fixture
-def run(trained_run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained_run, tmp_path / "run"))
 
 
 def test_the_result_has_the_documented_fields(run: Path) -> None:
@@ -63,12 +57,6 @@ def test_images_of_other_classes_are_refused(run: Path, tmp_path: Path) -> None:
             Image.new("L", (8, 8), i * 20).save(tmp_path / "photos" / name / f"{i}.png")
     with pytest.raises(DataError, match="classes"):
         evaluate(run, ["data.name=folder", f"data.root={tmp_path / 'photos'}"])
-
-
-def test_what_is_no_run_is_one_line(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(RunError, match="run"):
-            evaluate(path)
 
 
 def test_a_damaged_export_list_is_one_line(run: Path) -> None:

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from run_folders import EVOLUTION, GENOTYPES, RANDOM, line
 
 from nanonas.comparison import compare
-from nanonas.diagram import diagram
 from nanonas.errors import RunError
 from nanonas.genotype import Genotype
 from nanonas.html.network import network
@@ -288,7 +287,7 @@ def test_a_drawing_has_every_node_once_and_none_on_another(name: str) -> None:
     space, rng = SPACES[name](SPACES[name].Config()), random.Random(0)
     for _ in range(10):
         genotype = next(g for g in iter(lambda: space.sample(rng), None) if space.is_connected(g))
-        nodes = diagram(space, genotype, Task(3, 32, 32, 10))
+        nodes = space.diagram(genotype, Task(3, 32, 32, 10))
         plot = network(nodes, "network", "a network")
         root = ElementTree.fromstring(plot.svg)
         boxes = [box.attrib for box in root.iter("rect") if box.get("class") == "box"]

@@ -85,6 +85,6 @@ def test_onnx_computes_the_same(operation: Operation, tmp_path: object) -> None:
             return x.mean((2, 3)) + self.operation(x).mean((2, 3))
 
     module, x = Head().eval(), torch.randn(3, 4, 6, 6)
-    path = tmp_path / "model.onnx"  # type: ignore[operator]
+    path = tmp_path / "model.onnx"
     EXPORTERS["onnx"].write(module, x[:2], path, {})
     assert np.allclose(EXPORTERS["onnx"].read(path).run(x.numpy()), module(x).detach().numpy(), atol=1e-5)

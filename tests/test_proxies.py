@@ -109,7 +109,7 @@ def test_a_strategy_can_name_every_proxy() -> None:
 
 def test_a_table_cannot_be_warm_started(tmp_path: Path) -> None:
     path = tmp_path / "cells.csv"
-    path.write_text("cell,val_accuracy_12,test_accuracy_200\na,1,2\n")
+    path.write_text("cell,val_accuracy_12,test_accuracy_200\n|none~0|+|none~0|none~1|+|none~0|none~1|none~2|,1,2\n")
     spec = load_spec("nasbench201", [f"evaluator.path={path}", "strategy.name=zero_cost", "budget.trials=200"])
     with pytest.raises(SpecError, match="this evaluator has no more epochs"):
         list(search(spec, tmp_path / "run"))

@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import fakes  # noqa: F401 — registers the evaluator "fake"
 import pytest
 from rich.console import Console, RenderableType
 from rich.text import Text

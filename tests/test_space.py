@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanonas.diagram import diagram
 from nanonas.errors import SpecError
 from nanonas.layers import ACTIVATIONS
 from nanonas.operations import OPERATIONS
@@ -137,7 +136,7 @@ def test_a_diagram_adds_up_to_the_network(space: SearchSpace, task: Task) -> Non
     rng = random.Random(4)
     for _ in range(20):
         genotype = next(g for g in iter(lambda: space.sample(rng), None) if space.is_connected(g))
-        nodes = diagram(space, genotype, task)
+        nodes = space.diagram(genotype, task)
         measured = space.measure(genotype, task)
         assert sum(node.times * node.params for node in nodes) == measured["params"]
         assert sum(node.times * node.macs for node in nodes) == measured["macs"]
@@ -157,21 +156,8 @@ def test_a_diagram_has_the_shapes_that_the_blocks_put_out(space: SearchSpace) ->
         block.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape[1:])))
     with torch.inference_mode():
         network(torch.zeros(1, task.channels, task.height, task.width))
-    drawn = [node.shape for node in diagram(space, genotype, task)[1:-1]]
+    drawn = [node.shape for node in space.diagram(genotype, task)[1:-1]]
     assert list(dict.fromkeys(seen)) == list(dict.fromkeys(drawn))
-
-
-def test_a_space_without_a_diagram_is_drawn_as_one_node() -> None:
-    plain = type("Plain", (SPACES["nano"],), {"diagram": None})
-    space = plain(plain.Config())
-    genotype = space.sample(random.Random(0))
-    image, whole = diagram(space, genotype, TASK)
-    assert (image.shape, whole.shape, whole.inputs) == ((3, 32, 32), (10,), ((0, 1),))
-    assert whole.params == space.measure(genotype, TASK)["params"]
-
-
-def test_a_drawing_names_every_live_choice(space: SearchSpace) -> None:
-    assert space.describe(space.sample(random.Random(0)))
 
 
 # ---- nano
@@ -334,7 +320,7 @@ def test_the_smallest_is_smaller_than_any_sample() -> None:
     space = make("nano")
 
     def params(genotype: object) -> float:
-        return space.measure(genotype, TASK)["params"]  # type: ignore[arg-type]
+        return space.measure(genotype, TASK)["params"]
 
     least = params(space.smallest(params))
     assert least <= min(params(space.sample(random.Random(seed))) for seed in range(200))

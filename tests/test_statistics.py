@@ -126,6 +126,7 @@ def test_the_least_seeds_are_those_of_the_best_possible_groups():
         assert compare_groups(better, worse).p < 0.05
         assert least_p(paired, (n - 1, n - 1)) >= 0.05
     assert (seeds_needed(True), seeds_needed(False), seeds_needed(True, 3)) == (6, 4, 7)
+    assert (seeds_needed(True, math.comb(71, 2)), seeds_needed(True, math.comb(72, 2))) == (17, None)
 
 
 def test_effect_size_is_hedges_g():

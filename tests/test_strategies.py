@@ -4,6 +4,8 @@ import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +27,7 @@ from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec, override_spec
 from nanonas.strategies import STRATEGIES, Strategy, predictor
 from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
-from nanonas.trial import Proposal, Trial
+from nanonas.trial import Proposal, Trial, at_highest_fidelity
 
 SMALL: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 6, "sample_size": 3, "crossover_probability": 0.5},
@@ -72,10 +74,7 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(name: str, 
 @pytest.mark.parametrize("stop", [1, 7, 23])
 def test_a_resumed_search_equals_a_straight_one(name: str, stop: int, tmp_path: Path) -> None:
     straight = outcomes(list(search(make_spec(name), tmp_path / "straight")))
-    begun = search(make_spec(name), tmp_path / "resumed")
-    for _ in range(stop):
-        next(begun)
-    begun.close()  # type: ignore[attr-defined]
+    list(islice(search(make_spec(name), tmp_path / "resumed"), stop))
     assert outcomes(list(search(make_spec(name), tmp_path / "resumed"))) == straight
 
 
@@ -83,10 +82,7 @@ def test_a_search_of_several_objectives_is_resumed_too(name: str, tmp_path: Path
     wanted = {"val_accuracy": "maximize", "params": "minimize", "peak_memory": "minimize"}
     spec = make_spec(name, objectives=wanted, budget={"trials": 20})
     straight = outcomes(list(search(spec, tmp_path / "straight")))
-    begun = search(spec, tmp_path / "resumed")
-    for _ in range(13):
-        next(begun)
-    begun.close()  # type: ignore[attr-defined]
+    list(islice(search(spec, tmp_path / "resumed"), 13))
     assert outcomes(list(search(spec, tmp_path / "resumed"))) == straight
 
 
@@ -103,10 +99,7 @@ def test_a_predictor_that_asks_for_latency_goes_on_with_its_table(
 
     monkeypatch.setattr(runtime, "kernels_ms", timed(0))
     monkeypatch.setattr(runtime, "measured_ms", lambda program: 1.0)
-    begun = search(spec, tmp_path / "run")
-    for _ in range(18):
-        next(begun)
-    begun.close()  # type: ignore[attr-defined]
+    list(islice(search(spec, tmp_path / "run"), 18))
     monkeypatch.setattr(runtime, "kernels_ms", timed(1))
     longer = override_spec(spec, ["budget.trials=20"])
     assert [trial.replayed for trial in search(longer, tmp_path / "run")] == [True] * 18 + [False] * 2
@@ -121,10 +114,7 @@ def test_a_long_journal_is_told_and_only_its_end_proposed_again(
 ) -> None:
     spec = override_spec(make_spec(name), [f"executor.lookahead={lookahead}"])
     straight = list(search(spec, tmp_path / "straight"))
-    begun = search(spec, tmp_path / "resumed")
-    for _ in range(TRIALS - 5):
-        next(begun)
-    begun.close()  # type: ignore[attr-defined]
+    list(islice(search(spec, tmp_path / "resumed"), TRIALS - 5))
     monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
     resumed = list(search(spec, tmp_path / "resumed"))
     assert outcomes(resumed) == outcomes(straight)
@@ -136,10 +126,7 @@ def test_a_long_journal_is_told_and_only_its_end_proposed_again(
 def test_where_repeats_count_a_long_journal_is_resumed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = override_spec(make_spec("evolution", space={"name": "nasbench201"}), ["strategy.repeats=true"])
     straight = outcomes(list(search(spec, tmp_path / "straight")))
-    begun = search(spec, tmp_path / "resumed")
-    for _ in range(TRIALS - 5):
-        next(begun)
-    begun.close()  # type: ignore[attr-defined]
+    list(islice(search(spec, tmp_path / "resumed"), TRIALS - 5))
     monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
     assert outcomes(list(search(spec, tmp_path / "resumed"))) == straight
 
@@ -224,7 +211,7 @@ def told(strategy: Strategy, scores: list[float | None]) -> list[Trial]:
         genotype = strategy.space.sample(random.Random(number))
         metrics = {} if score is None else {"val_accuracy": score}
         status = "failed" if score is None else "ok"
-        trials.append(Trial(number, genotype, {}, None, status, metrics, None, 0, 0.0))  # type: ignore[arg-type]
+        trials.append(Trial(number, genotype, {}, None, status, metrics, None, 0, 0.0))
         strategy.tell(trials[-1])
     return trials
 
@@ -550,6 +537,17 @@ def test_a_lower_rung_needs_something_to_lower(tmp_path: Path) -> None:
     spec = load_spec("digits-evo", ["strategy.name=successive_halving", "evaluator.epochs=1"])
     with pytest.raises(SpecError, match=r"of 1 epochs no rung can have less; raise evaluator\.epochs"):
         list(search(spec, tmp_path / "run"))
+
+
+def test_zero_cost_scores_of_small_images_do_not_compare_with_those_of_large_ones() -> None:
+    genotype = SPACES["nano"](SPACES["nano"].Config()).sample(random.Random(0))
+    small, large = (
+        Trial(number, genotype, {"epochs": 0, "image_size": side}, None, "ok", {"jacov": 1.0}, None, 0, 0.0)
+        for number, side in enumerate((4, 8))
+    )
+    assert at_highest_fidelity([small, large], ["jacov"]) == [large]
+    trained = replace(small, fidelity={"epochs": 1, "image_size": 4})
+    assert at_highest_fidelity([trained, large], ["jacov"]) == [trained]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """DARTS on digits: the supernet learns, and an interrupted search goes on as if it had not been."""
 
 import json
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,7 @@ def test_the_learning_rate_falls_over_as_many_epochs_as_there_are() -> None:
 @pytest.mark.parametrize("loss", ["nothing", "checkpoint", "line"])
 def test_a_resumed_search_equals_a_straight_one(loss: str, tmp_path: Path) -> None:
     straight = outcomes(search(make_spec(), tmp_path / "straight"))
-    begun = search(make_spec(), tmp_path / "run")
-    for _ in range(2):
-        next(begun)
-    begun.close()  # type: ignore[attr-defined]
+    list(islice(search(make_spec(), tmp_path / "run"), 2))
     if loss == "checkpoint":
         (tmp_path / "run" / "supernet.safetensors").unlink()
     if loss == "line":  # killed between the checkpoint and the journal
@@ -80,9 +77,7 @@ def test_a_resumed_search_equals_a_straight_one(loss: str, tmp_path: Path) -> No
 
 
 def test_the_weights_of_something_else_are_no_checkpoint(tmp_path: Path) -> None:
-    begun = search(make_spec(), tmp_path / "run")
-    next(begun)
-    begun.close()  # type: ignore[attr-defined]
+    list(islice(search(make_spec(), tmp_path / "run"), 1))
     save_tensors(tmp_path / "run" / "supernet.safetensors", {"x": torch.zeros(3)}, {})
     with pytest.raises(RunError, match=r"supernet\.safetensors is damaged; delete it"):
         list(search(make_spec(), tmp_path / "run"))
@@ -107,6 +102,12 @@ def test_only_darts_reads_its_shares(tmp_path: Path) -> None:
 def test_a_space_without_a_supernet_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="the space mobile has no supernet"):
         list(search(make_spec("space={name: mobile}"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_images_to_split_are_refused_before_there_is_a_run(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"evaluator\.data_fraction: .* class 0 would have a single one"):
+        list(search(make_spec("evaluator.data_fraction=0.005"), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -135,18 +136,12 @@ def test_an_epoch_that_failed_halfway_is_not_gone_on_with(tmp_path: Path, monkey
     assert {name: trials[-1].metrics[name] for name in learned} == learned
 
 
-def test_a_space_without_a_supernet_says_so(tmp_path: Path) -> None:
-    spec = make_spec("space={name: nasbench201}", "constraints={}")
-    with pytest.raises(SpecError, match="has no supernet"):
-        list(search(spec, tmp_path / "run"))
-
-
 def test_a_mixed_cell_is_the_weighted_sum_of_its_operations() -> None:
     cell = MixedCell([(0, 1)], ["edge"], ["conv_1x1", "none", "skip_connect"], 4).eval()
     cell.logits.copy_(torch.tensor([[1.0, 2.0, 3.0]]))
     x = torch.randn(2, 4, 5, 5)
     shares = torch.tensor([1.0, 2.0, 3.0]).softmax(0)
-    assert torch.allclose(cell(x), shares[0] * cell.operations[0][0](x) + shares[2] * x, atol=1e-6)  # type: ignore[index]
+    assert torch.allclose(cell(x), shares[0] * cell.operations[0][0](x) + shares[2] * x, atol=1e-6)
     assert cell.weights()["edge=skip_connect"] == pytest.approx(1 / (1 + torch.tensor(-2.0).exp().item()))
 
 

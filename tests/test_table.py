@@ -10,6 +10,7 @@ import pytest
 
 from nanonas.engine import search
 from nanonas.errors import DataError, NanonasError, RunError, SpecError
+from nanonas.planning import plan
 from nanonas.spaces.nasbench201 import PUBLISHED, NASBench201
 from nanonas.spec import Spec, load_spec
 
@@ -84,11 +85,21 @@ def some_cells(count: int) -> list[Any]:
     return [SPACE.genotype(values) for values in itertools.islice(itertools.product(PUBLISHED, repeat=6), count)]
 
 
-def test_a_missing_cell_is_a_failed_trial_with_one_line(tmp_path: Path) -> None:
-    spec = make_spec(write(tmp_path / "half.csv", rows=8000), "budget.trials=30")
-    failed = [trial for trial in search(spec, tmp_path / "run") if not trial.ok]
-    assert 0 < len(failed) < 30
-    assert failed[0].error == f"{tmp_path / 'half.csv'} has no row for {failed[0].genotype}"
+@pytest.mark.parametrize("strategy", ["random", "evolution", "local_search", "predictor"])
+def test_a_cell_without_a_row_is_not_proposed(strategy: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "some.csv", rows=3000)
+    spec = make_spec(path, "budget.trials=30", f"strategy.name={strategy}")
+    said: list[str] = []
+    trials = list(search(spec, tmp_path / "run", said.append))
+    assert len(trials) == 30
+    assert all(trial.ok for trial in trials)
+    assert said == [f"{path} has 3,000 of 15,625 cells: only these are proposed"]
+    assert 0 < plan(spec)["feasible_share"] < 0.3
+
+
+def test_a_table_of_another_space_is_one_line(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"holds no cells of the space nano: genotype .* is not of the form"):
+        list(search(make_spec(table, "space={name: nano}"), tmp_path / "run"))
 
 
 def test_a_disconnected_cell_has_its_row_too(table: Path, tmp_path: Path) -> None:
@@ -128,7 +139,9 @@ def test_a_mistake_is_one_line(override: str, said: str, table: Path, tmp_path: 
     [
         ("", "has no column 'cell'"),
         ("cell,val_accuracy_12,test_accuracy_200\n", "has no rows"),
-        ("cell,val_accuracy_12,test_accuracy_200\na,1\n", ":2: not a row of a cell and numbers"),
+        ("cell,val_accuracy_12,test_accuracy_200\na,1\n", ":2: 2 fields, where the header has 3"),
+        ("cell,val_accuracy_12,test_accuracy_200\na,83,5,93,7\n", ":2: 5 fields, where the header has 3"),
+        ("cell,val_accuracy_12,test_accuracy_200,cell\na,1,2,a\n", "has 2 columns 'cell'"),
         ("cell,val_accuracy_12,test_accuracy_200\na,1,2\n\nb,x,2\n", ":4: not a row of a cell and numbers"),
         ("cell,val_accuracy_12,test_accuracy_200\na,nan,2\n", ":2: a number is not finite"),
         ("cell,val_accuracy_12,test_accuracy_200\na,1,2\na,1,2\n", ":3: 'a' stands twice"),

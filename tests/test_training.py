@@ -14,7 +14,7 @@ from nanonas.training import (
     Trainer,
     computes_in_bfloat16,
     learning_rate,
-    out_of_memory,
+    memory_checked,
     parts_of_a_batch,
     predict,
     score,
@@ -407,11 +407,12 @@ def test_threads_are_restored() -> None:
 
 
 def test_out_of_memory_is_recognized() -> None:
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(EvaluationError, match=r"^out of memory; buy some$"), memory_checked("; buy some"):
         torch.empty(2**50, dtype=torch.uint8)
-    assert out_of_memory(caught.value)
-    assert out_of_memory(MemoryError())
-    assert not out_of_memory(RuntimeError("size mismatch"))
+    with pytest.raises(EvaluationError, match=r"^out of memory$"), memory_checked():
+        raise MemoryError
+    with pytest.raises(RuntimeError, match="size mismatch"), memory_checked():
+        raise RuntimeError("size mismatch")
 
 
 class Waiting(nn.Module):

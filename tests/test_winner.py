@@ -24,11 +24,6 @@ from nanonas.training import Trainer
 
 
 @pytest.fixture
-def run(trained_run: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained_run, tmp_path / "run"))
-
-
-@pytest.fixture
 def untrained(run: Path) -> Path:
     for name in ("train.json", "model.safetensors", "model.json", "test_looks.jsonl"):
         (run / name).unlink()

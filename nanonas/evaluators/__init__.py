@@ -1,12 +1,13 @@
 """EVALUATORS: one file each. An evaluator scores and never chooses."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..config import ComponentConfig
 from ..genotype import Genotype
+from ..output import Say
 from ..registry import Registry, import_modules
 from ..space import SearchSpace, Task
 from ..trial import Fidelity
@@ -14,8 +15,6 @@ from ..trial import Fidelity
 if TYPE_CHECKING:
     from ..data import Dataset
     from ..spec import Spec
-
-Say = Callable[[str], None]
 
 
 class Evaluator(ABC):
@@ -26,7 +25,6 @@ class Evaluator(ABC):
             measurements are left out, since they never steer a search.
         one_shot: whether a trial is one more epoch of a network that all architectures share, whose metrics tell the
             share of each option as `choice=option`; goes with strategies that read them.
-        scores_disconnected: whether it has an answer for a network that cannot see its input.
         task: what the networks must fit; known without torch.
         data: the data set it scores on, None for a table.
     """
@@ -34,7 +32,6 @@ class Evaluator(ABC):
     Config: ClassVar[type[ComponentConfig]]
     metrics: ClassVar[tuple[str, ...] | None]
     one_shot: ClassVar[bool] = False
-    scores_disconnected: ClassVar[bool] = False
     task: Task
     data: "Dataset | None" = None
 
@@ -50,6 +47,10 @@ class Evaluator(ABC):
     @abstractmethod
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
         """The metrics. Raises EvaluationError when the candidate cannot be scored."""
+
+    def can_score(self, space: SearchSpace, genotype: Genotype) -> bool:
+        """Whether there is anything to evaluate: what cannot be scored is not proposed."""
+        return space.is_connected(genotype)
 
     @property
     def source(self) -> Mapping[str, Mapping[str, str]]:

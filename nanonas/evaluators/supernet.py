@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from ..data import split
 from ..errors import RunError, SpecError
 from ..genotype import Genotype
+from ..output import Say
 from ..recipe import Epochs
 from ..space import SearchSpace
 from ..trial import Fidelity
-from . import EVALUATORS, Say
-from .training import Effort, Training, memory_checked
+from . import EVALUATORS
+from .training import Effort, Training
 
 if TYPE_CHECKING:
     from ..spec import Spec
@@ -51,11 +53,19 @@ class Supernet(Training):
         if space.supernet is SearchSpace.supernet:
             raise SpecError(f"the space {spec.space.name} has no supernet; choose space nano, or another strategy")
         super().__init__(config, spec, say, run)
+        assert self.data is not None
+        counts = np.bincount(self.data.train_labels[self._chosen(float(self.fidelity["data_fraction"]))])
+        if counts.min() < 2:
+            few = self.data.classes[int(counts.argmin())]
+            raise SpecError(
+                f"evaluator.data_fraction: a supernet splits its images in two, and class {few} would have a single "
+                "one; take a larger share of the data"
+            )
         self.checkpoint = run / "supernet.safetensors" if run else None
         self._trainer: SupernetTrainer | None = None
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
-        from ..training import predict, score, threads
+        from ..training import memory_checked, predict, score, threads
 
         _, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         with threads(self.config.threads), memory_checked():

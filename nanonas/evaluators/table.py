@@ -13,13 +13,14 @@ from pydantic import Field, field_validator
 
 from ..config import ComponentConfig, absolute
 from ..data import DataConfig, known_task
-from ..errors import DataError, EvaluationError, SpecError
+from ..errors import DataError, SpecError
 from ..genotype import Genotype
+from ..output import Say
 from ..problem import measures
 from ..registry import nearest
 from ..space import SearchSpace, Task
 from ..trial import Fidelity
-from . import EVALUATORS, Evaluator, Say
+from . import EVALUATORS, Evaluator
 
 if TYPE_CHECKING:
     from ..spec import Spec
@@ -48,7 +49,6 @@ class Table(Evaluator):
             return None if path is None else absolute(path)
 
     metrics = None
-    scores_disconnected = True
 
     def __init__(self, config: Config, spec: "Spec", say: Say, run: Path | None = None) -> None:
         from ..spaces import SPACES
@@ -67,6 +67,13 @@ class Table(Evaluator):
             )
         self.metric = named[0]
         self._rows, self._fingerprint = self._read()
+        space = SPACES[spec.space.name](spec.space)
+        try:
+            space.parse(next(iter(self._rows)))
+        except SpecError as error:
+            raise DataError(f"{self.path} holds no cells of the space {spec.space.name}: {error}") from None
+        if len(self._rows) < space.size:
+            say(f"{self.path} has {len(self._rows):,} of {space.size:,} cells: only these are proposed")
 
     @property
     def fidelity(self) -> Fidelity:
@@ -77,9 +84,11 @@ class Table(Evaluator):
         return {"table": {"name": self.path.name, "fingerprint": self._fingerprint}}
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
-        if str(genotype) not in self._rows:
-            raise EvaluationError(f"{self.path} has no row for {genotype}")
         return {self.metric: self._rows[str(genotype)][0], **space.measure(genotype, self.task)}
+
+    def can_score(self, space: SearchSpace, genotype: Genotype) -> bool:
+        """Also a network that cannot see its input, where it has a row."""
+        return str(genotype) in self._rows
 
     def report(self, genotype: Genotype) -> Mapping[str, float]:
         return dict(zip(self.config.report, self._rows[str(genotype)][1:], strict=True))
@@ -99,7 +108,10 @@ class Table(Evaluator):
             rows: dict[str, tuple[float, ...]] = {}
             for line in lines:
                 if line:
-                    self._add(rows, line, columns, f"{self.path}:{lines.line_num}")
+                    where = f"{self.path}:{lines.line_num}"
+                    if len(line) != len(header):
+                        raise DataError(f"{where}: {len(line)} fields, where the header has {len(header)}")
+                    self._add(rows, line, columns, where)
         except (OSError, ValueError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise DataError(
@@ -113,12 +125,14 @@ class Table(Evaluator):
         if name not in header:
             hint = nearest(name, [column[:100] for column in header[:50]])
             raise DataError(f"{self.path} has no column {name[:100]!r}; {hint}")
+        if header.count(name) > 1:
+            raise DataError(f"{self.path} has {header.count(name)} columns {name[:100]!r}; give each its own name")
         return header.index(name)
 
     def _add(self, rows: dict[str, tuple[float, ...]], line: list[str], columns: list[int], where: str) -> None:
         try:
             cell, values = line[columns[0]], tuple(float(line[column]) for column in columns[1:])
-        except (IndexError, ValueError):
+        except ValueError:
             raise DataError(f"{where}: not a row of a cell and numbers: {','.join(line)[:200]!r}") from None
         if not all(map(math.isfinite, values)):
             raise DataError(f"{where}: a number is not finite: {','.join(line)[:200]!r}")

@@ -1,8 +1,7 @@
 """The `training` evaluator: real training on real data, scored on validation images."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -14,10 +13,11 @@ from ..config import ComponentConfig
 from ..data import load_dataset, split
 from ..errors import EvaluationError
 from ..genotype import Genotype
+from ..output import Say
 from ..recipe import Epochs, Recipe, share_of_side
 from ..space import SearchSpace, Task
 from ..trial import Fidelity
-from . import EVALUATORS, Evaluator, Say
+from . import EVALUATORS, Evaluator
 
 if TYPE_CHECKING:
     from torch import nn
@@ -125,8 +125,17 @@ class Training(Evaluator):
         assert self.data is not None
         return split(self.data.train_labels, self.validation_fraction, self.seed)
 
+    def _chosen(self, data_fraction: float) -> np.ndarray:
+        """Which images a candidate is trained on."""
+        assert self.data is not None
+        chosen, _ = self._parts
+        if data_fraction == 1:
+            return chosen
+        few: np.ndarray = chosen[split(self.data.train_labels[chosen], data_fraction, self.seed)[1]]
+        return few
+
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
-        from ..training import seeded, threads
+        from ..training import memory_checked, seeded, threads
 
         train, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         with threads(1), seeded(seed), memory_checked():  # one thread: bit for bit the same in any worker
@@ -163,28 +172,9 @@ class Training(Evaluator):
 
         assert self.data is not None
         images, labels = self.data.train_images, self.data.train_labels
-        chosen, held_out = self._parts
-        if data_fraction < 1:
-            chosen = chosen[split(labels[chosen], data_fraction, self.seed)[1]]
+        _, held_out = self._parts
         device = select_device(self.device_name)
         mean, std = self.data.mean, self.data.std
-        train = Images.of(images, labels, mean, std, device, chosen)
+        train = Images.of(images, labels, mean, std, device, self._chosen(data_fraction))
         validation = Images.of(images, labels, mean, std, device, held_out)
         return train.resized(image_size), validation.resized(image_size)
-
-
-@contextmanager
-def memory_checked(advice: str = "") -> Iterator[None]:
-    """Out of memory, on CPU or GPU, is an EvaluationError: a candidate's failure, or a training's, with advice."""
-    import torch
-
-    from ..training import out_of_memory
-
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise EvaluationError(f"out of memory{advice}") from None

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+CALIBRATION_BATCH = 64  # images at a time
+
+Pixels = Annotated[int, Field(ge=1, le=1024)]
+
+
 class Metadata(BaseModel):
     """What every file carries, each field as JSON text; no file is believed before this has checked it."""
 
@@ -31,7 +36,7 @@ class Metadata(BaseModel):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
-    input_size: tuple[Annotated[int, Field(ge=1, le=1024)], ...]  # C, H, W
+    input_size: tuple[Pixels, Pixels, Pixels]  # C, H, W
     data: DataConfig
     genotype: str
     params: int
@@ -58,7 +63,7 @@ class Metadata(BaseModel):
             found = cls.model_validate(fields)
         except ValidationError as error:
             raise ExportError(f"{path} is damaged: its {error.errors()[0]['loc'][0]} cannot be read") from None
-        if not len(found.mean) == len(found.std) == found.input_size[0] or len(found.input_size) != 3:
+        if not len(found.mean) == len(found.std) == found.input_size[0]:
             raise ExportError(f"{path} is damaged: its mean, std and input_size do not fit together")
         return found
 
@@ -73,6 +78,19 @@ class ModelFile:
 
     run: "Callable[[np.ndarray], np.ndarray]"
     metadata: Mapping[str, str]
+
+
+def torch_file(module: "nn.Module", extra: Mapping[str, str | bytes]) -> ModelFile:
+    """What torch has loaded, with the extra files that lay beside it; "" stands for one that did not."""
+    import torch
+
+    def run(images: "np.ndarray") -> "np.ndarray":
+        with torch.inference_mode():
+            scores: np.ndarray = module(torch.from_numpy(images)).numpy()
+        return scores
+
+    texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in extra.items()}
+    return ModelFile(run, {key: text for key, text in texts.items() if text})
 
 
 class Exporter(ABC):

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import EXPORTERS, Exporter, Interface, Metadata, ModelFile, quiet
+from . import CALIBRATION_BATCH, EXPORTERS, Exporter, Interface, Metadata, ModelFile, quiet
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
-
-CALIBRATION_BATCH = 64
 
 
 class ExecuTorch(Exporter):

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import EXPORTERS, Exporter, Interface, ModelFile, quiet
+from ..runtime import session
+from . import CALIBRATION_BATCH, EXPORTERS, Exporter, Interface, ModelFile, quiet
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
-
-CALIBRATION_BATCH = 64
 
 
 class Onnx(Exporter):
@@ -112,19 +111,14 @@ console.log(card.classes[probabilities.data.indexOf(Math.max(...probabilities.da
         path.write_bytes(model.SerializeToString())
 
     def load(self, path: Path) -> ModelFile:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
+        loaded = session(str(path))
+        name = loaded.get_inputs()[0].name
 
         def run(images: "np.ndarray") -> "np.ndarray":
-            scores: np.ndarray = session.run(None, {name: images})[0]
+            scores: np.ndarray = loaded.run(None, {name: images})[0]
             return scores
 
-        return ModelFile(run, session.get_modelmeta().custom_metadata_map)
+        return ModelFile(run, loaded.get_modelmeta().custom_metadata_map)
 
 
 def _set_metadata(model: Any, metadata: Mapping[str, str]) -> None:

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import EXPORTERS, Exporter, Interface, Metadata, ModelFile, quiet
+from . import EXPORTERS, Exporter, Interface, Metadata, ModelFile, quiet, torch_file
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor, nn
 
 
@@ -44,14 +43,7 @@ print([json.loads(meta["classes"])[i] for i in model(torch.from_numpy(pixels)).a
         import torch
 
         extra = dict.fromkeys(Metadata.model_fields, "")
-        module = torch.export.load(str(path), extra_files=extra).module()
-
-        def run(images: "np.ndarray") -> "np.ndarray":
-            with torch.inference_mode():
-                scores: np.ndarray = module(torch.from_numpy(images)).numpy()
-            return scores
-
-        return ModelFile(run, {key: value for key, value in extra.items() if value})
+        return torch_file(torch.export.load(str(path), extra_files=extra).module(), extra)
 
 
 EXPORTERS.add("pt2", Pt2())

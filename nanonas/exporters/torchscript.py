@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import EXPORTERS, Exporter, Metadata, ModelFile, quiet
+from . import EXPORTERS, Exporter, Metadata, ModelFile, quiet, torch_file
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor, nn
 
 
@@ -44,15 +43,7 @@ print([json.loads(meta["classes"])[i] for i in model(torch.from_numpy(pixels)).a
         import torch
 
         extra: dict[str, str | bytes] = dict.fromkeys(Metadata.model_fields, "")
-        module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
-
-        def run(images: "np.ndarray") -> "np.ndarray":
-            with torch.inference_mode():
-                scores: np.ndarray = module(torch.from_numpy(images)).numpy()
-            return scores
-
-        texts = {key: value.decode() if isinstance(value, bytes) else value for key, value in extra.items()}
-        return ModelFile(run, {key: value for key, value in texts.items() if value})
+        return torch_file(torch.jit.load(str(path), map_location="cpu", _extra_files=extra), extra)
 
 
 EXPORTERS.add("torchscript", TorchScript())

@@ -15,7 +15,8 @@ from typing import Any
 
 from ..errors import RunError
 from ..run_directory import write_bytes
-from .compared import Compared, Groups
+from ..run_record import Groups
+from .compared import Compared
 from .sections import SECTIONS, headline, title
 from .svg import Plot, read, standalone
 from .trials import embedded

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..statistics import p_text, points, seeds_needed, tests_among
+from ..statistics import TOO_MANY, p_text, points, seeds_needed, tests_among
 from ..verdict import sentence
 from .compared import Compared
 from .parts import Markup, Section, copyable, details, interval, note, table
@@ -30,12 +30,13 @@ def statistics(compared: Compared) -> Section:
         columns = ("difference", "points", "95 % interval", "Hedges' g", "n", "p", "after Holm", "t test")
         content += ["<h3>Differences</h3>", table(columns, map(_test, tests), "differences", range(1, 8))]
         content += [note(sentence(test, len(tests))) for test in tests]
+    paired, others = (seeds_needed(alike, every) for alike in (True, False))
+    needed = f"it takes {paired} paired seeds, or {others} in each group where the groups have different seeds"
     content.append(
         note(
             "Verdicts and tables have Student's t intervals; the bootstrap assumes no distribution, and is too narrow "
             "for few seeds. A difference counts as shown when the permutation test has p below .05, after Holm's "
-            f"correction where there are several. That takes {seeds_needed(True, every)} paired seeds, or "
-            f"{seeds_needed(False, every)} in each group where the groups have different seeds."
+            f"correction where there are several; {needed if paired and others else TOO_MANY}."
         )
     )
     return Section(content)

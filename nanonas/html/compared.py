@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..run_record import RunRecord
+from ..run_record import Groups, RunRecord
 from ..trial import Line
-
-Groups = Mapping[str, Sequence[RunRecord]]
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,9 @@
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     const heading = table.querySelector("th[aria-sort]");
     const column = Number(heading.dataset.column), sign = heading.getAttribute("aria-sort") === "ascending" ? 1 : -1;
-    const key = column === FIDELITY ? (row) => data.fidelities[row[column]] : (row) => row[column];
+    const best = heading.dataset.first === "descending" ? -1 : 1;  // by score is as data.trials are: fidelity first
+    const key = column === FIDELITY ? (row) => data.fidelities[row[column]]
+      : column === SCORE ? (row) => row[SCORE] === null ? null : best * index.get(row) : (row) => row[column];
     rows = data.trials.filter((row) => words.every((word) => text[index.get(row)].includes(word)));
     rows.sort((first, second) => {
       const [a, b] = [key(first), key(second)];

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from ..curves import AXES
-from ..diagram import diagram
+from ..diagram import Drawn
 from ..genotype import Genotype
 from ..run_record import RunRecord
 from ..statistics import duration
@@ -99,10 +99,11 @@ def _search_score(record: RunRecord) -> float:
 
 
 def _network(record: RunRecord, genotype: Genotype, number: int, name: str) -> Plot | None:
-    """None before it is known what the images are."""
-    if record.task is None:
+    """None before it is known what the images are, and where the space cannot say what its networks look like."""
+    space = record.trained_space
+    if record.task is None or not isinstance(space, Drawn):
         return None
-    return network(diagram(record.trained_space, genotype, record.task), f"network-{number + 1}", f"Network of {name}")
+    return network(space.diagram(genotype, record.task), f"network-{number + 1}", f"Network of {name}")
 
 
 def _winner(record: RunRecord, genotype: Genotype, plot: Plot | None, name: str) -> str:

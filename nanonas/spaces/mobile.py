@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from .. import chain, layers
-from ..config import ComponentConfig
+from ..config import ComponentConfig, distinct
 from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
 from ..layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation
 from ..program import Program
+from ..registry import Registry
 from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
@@ -30,37 +31,41 @@ Width = Annotated[int, Field(ge=4, le=512)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1)]
 Reductions = Annotated[tuple[Reduction, ...], Field(min_length=1)]
 
+BLOCKS: Registry[Callable[[int, int, int, Layer], list[Layer]]] = Registry("block")
 
+
+@BLOCKS.register("conv")
 def _plain(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
     return [Conv(channels, channels, kernel), BatchNorm(channels)]
 
 
+@BLOCKS.register("residual")
 def _residual(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
+    """He et al. 2016, arXiv:1512.03385."""
     plain = _plain(channels, kernel, hidden, active)
     return [*plain, active, *plain]
 
 
+@BLOCKS.register("separable")
 def _separable(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
+    """Chollet 2017, arXiv:1610.02357."""
     return [Conv(channels, channels, kernel, groups=channels), Conv(channels, channels, 1), BatchNorm(channels)]
 
 
+@BLOCKS.register("inverted")
 def _inverted(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
+    """Sandler et al. 2018, arXiv:1801.04381."""
     expand: list[Layer] = [Conv(channels, hidden, 1), BatchNorm(hidden), active]
     depthwise: list[Layer] = [Conv(hidden, hidden, kernel, groups=hidden), BatchNorm(hidden), active]
     return [*expand, *depthwise, Conv(hidden, channels, 1), BatchNorm(channels)]
 
 
+@BLOCKS.register("fused")
 def _fused(channels: int, kernel: int, hidden: int, active: Layer) -> list[Layer]:
+    """Tan & Le 2021, arXiv:2104.00298."""
     return [Conv(channels, hidden, kernel), BatchNorm(hidden), active, Conv(hidden, channels, 1), BatchNorm(channels)]
 
 
-BLOCKS: Mapping[str, Callable[[int, int, int, Layer], list[Layer]]] = {
-    "conv": _plain,
-    "residual": _residual,  # He et al. 2016, arXiv:1512.03385
-    "separable": _separable,  # Chollet 2017, arXiv:1610.02357
-    "inverted": _inverted,  # Sandler et al. 2018, arXiv:1801.04381
-    "fused": _fused,  # Tan & Le 2021, arXiv:2104.00298
-}
 EXPANDING = ("inverted", "fused")  # the others have no hidden channels
 
 
@@ -103,25 +108,17 @@ class Mobile(SearchSpace):
         @field_validator("blocks")
         @classmethod
         def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-            from ..registry import nearest
-
             for name in names:
-                if name not in BLOCKS:
-                    raise ValueError(f"unknown block {name!r}; {nearest(name, BLOCKS)}")
+                BLOCKS[name]
             return names
 
-        @field_validator("stem", "depths", "blocks", "kernels", "expansions")
-        @classmethod
-        def _distinct(cls, options: tuple[Value, ...]) -> tuple[Value, ...]:
-            if len(set(options)) < len(options):
-                raise ValueError("an option is listed twice")
-            return options
+        _distinct = field_validator("stem", "depths", "blocks", "kernels", "expansions")(distinct)
 
         @field_validator("widths", "reductions")
         @classmethod
         def _distinct_in_a_stage(cls, stages: tuple[tuple[Value, ...], ...]) -> tuple[tuple[Value, ...], ...]:
             for options in stages:
-                cls._distinct(options)
+                distinct(options)
             return stages
 
     measures = ("params", "macs", "activations")
@@ -183,13 +180,10 @@ class Mobile(SearchSpace):
         return frozenset(choice for choice in super().features(genotype) if not choice.startswith(dead))
 
     def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
-        body = [layer for block in self._blocks(genotype, task) for layer in block]
-        head = self._head(genotype, task)
-        return {
-            "params": layers.params(body) + head.params,
-            "macs": layers.macs(body, task.height, task.width) + head.macs(1),
-            "activations": layers.activations(body, task.height, task.width),
-        }
+        blocks = self._blocks(genotype, task)
+        body = [layer for block in blocks for layer in block]
+        put_out = layers.activations(body, task.height, task.width)
+        return {**chain.measure(blocks, self._head(genotype, task), task), "activations": put_out}
 
     def program(self, genotype: Genotype, task: Task) -> Program:
         return chain.program(self._blocks(genotype, task), self._head(genotype, task), task)

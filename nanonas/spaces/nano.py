@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,12 +11,12 @@ from pydantic import Field, field_validator
 from .. import chain, layers
 from ..cell import EDGES, NODES, drawing, flow, graph_builder, rows
 from ..chain import Block
-from ..config import ComponentConfig
+from ..config import ComponentConfig, distinct
 from ..diagram import DiagramBuilder, Node
 from ..errors import SpecError
 from ..genotype import Genotype, Value
 from ..graph import INPUT, Graph, add, neighbourhoods
-from ..layers import BatchNorm, Conv, Linear, relu
+from ..layers import BatchNorm, Conv, Free, Layer, Linear, relu
 from ..operations import OPERATIONS
 from ..program import Program
 from ..space import Choice, SearchSpace, Task
@@ -69,12 +68,7 @@ class Nano(SearchSpace):
                 OPERATIONS[name]
             return names
 
-        @field_validator("operations", "widths", "cells")
-        @classmethod
-        def _distinct(cls, options: tuple[Value, ...]) -> tuple[Value, ...]:
-            if len(set(options)) < len(options):
-                raise ValueError("an option is listed twice")
-            return options
+        _distinct = field_validator("operations", "widths", "cells")(distinct)
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -129,21 +123,7 @@ class Nano(SearchSpace):
 
     def measure(self, genotype: Genotype, task: Task) -> Mapping[str, float]:
         """Parameters and MACs of what is built; of a disconnected genotype only what stands outside its dead stages."""
-        params = macs = 0
-        height, width = task.height, task.width
-        for block in [*self._blocks(genotype, task), [self._head(genotype, task)]]:
-            if isinstance(block, tuple):
-                graph, channels = block
-                for name, _ in graph.nodes:
-                    applied = OPERATIONS[name].layers(channels, channels, 1)
-                    params += layers.params(applied)
-                    macs += layers.macs(applied, height, width)
-            else:
-                params += layers.params(block)
-                macs += layers.macs(block, height, width)
-                for layer in block:
-                    height, width = -(-height // layer.stride), -(-width // layer.stride)
-        return {"params": params, "macs": macs}
+        return chain.measure(self._blocks(genotype, task), self._head(genotype, task), task)
 
     def program(self, genotype: Genotype, task: Task) -> Program:
         return chain.program(self._blocks(genotype, task), self._head(genotype, task), task)
@@ -184,7 +164,7 @@ class Nano(SearchSpace):
         """One cell a stage, without residual connections; its edges are learned, depths and widths are not."""
         from ..network import ChainNetwork
 
-        cells = [[_Mixed(stage + 1, self.config.operations, channels * 2**stage)] for stage in range(STAGES)]
+        cells = [[_mixed(stage + 1, self.config.operations, channels * 2**stage)] for stage in range(STAGES)]
         head = Linear(channels * 2 ** (STAGES - 1), task.classes)
         return ChainNetwork(self._chain(task, channels, cells), head, self.config.dropout)
 
@@ -222,26 +202,15 @@ class Nano(SearchSpace):
         return builder.graph(value)
 
 
-@dataclass(frozen=True)
-class _Mixed:
+def _mixed(stage: int, operations: Sequence[str], channels: int) -> Layer:
     """A cell of the supernet; only built, never measured or written."""
 
-    number: int
-    operations: tuple[str, ...]
-    channels: int
-    stride: int = 1
-    params: int = 0
-
-    def macs(self, pixels: int) -> int:
-        return 0
-
-    def write(self, program: Program, x: int) -> int:
-        return x
-
-    def build(self) -> "nn.Module":
+    def module() -> "nn.Module":
         from ..network import MixedCell
 
-        return MixedCell(EDGES, _edge_names(self.number), self.operations, self.channels)
+        return MixedCell(EDGES, _edge_names(stage), operations, channels)
+
+    return Free(module, op="")
 
 
 def _edge_names(stage: int) -> list[str]:

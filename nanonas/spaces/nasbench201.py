@@ -132,14 +132,8 @@ class NASBench201(SearchSpace):
         """(params, macs) of a network whose edges are all `none`, under ""; and what each edge of an operation adds."""
 
         def cost(op: str) -> tuple[int, int]:
-            params = macs = 0
-            height, width = task.height, task.width
-            for layer in [layer for block in self._blocks((op, *["none"] * 5), task) for layer in block]:
-                params += layer.params
-                macs += layers.macs([layer], height, width)
-                height, width = -(-height // layer.stride), -(-width // layer.stride)
-            head = self._head(task)
-            return params + head.params, macs + head.macs(1)
+            found = chain.measure(self._blocks((op, *["none"] * 5), task), self._head(task), task)
+            return found["params"], found["macs"]
 
         base = cost("none")
         added = {op: (cost(op)[0] - base[0], cost(op)[1] - base[1]) for op in PUBLISHED}

@@ -36,13 +36,6 @@ class StrategyConfig(ComponentConfig):
         return 0
 
 
-def inner(config: StrategyConfig) -> StrategyConfig:
-    """Validates the strategy inside another, whose repeats nobody would ask about."""
-    if config.repeats:
-        raise ValueError("repeats is said of the outer strategy: strategy.repeats")
-    return config
-
-
 class Strategy(ABC):
     """Ask for a proposal, tell what became of it. A pure function of seed and history: all its state comes from `tell`.
 

@@ -3,23 +3,15 @@
 import random
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from ..errors import SpecError
 from ..problem import Problem
 from ..ranking import aggregate
 from ..trial import Proposal, Trial
-from . import STRATEGIES, Accepts, Strategy, StrategyConfig, inner
+from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 from .evolution import RegularizedEvolution
-from .local_search import LocalSearch
-from .predictor import Predictor
-from .random import RandomSearch
-
-Sampler = Annotated[
-    RandomSearch.Config | RegularizedEvolution.Config | LocalSearch.Config | Predictor.Config,
-    Field(discriminator="name"),
-    AfterValidator(inner),
-]
+from .sampler import Successor
 
 
 @STRATEGIES.register("zero_cost")
@@ -40,7 +32,7 @@ class ZeroCost(Strategy):
         ] = ("macs", "jacov")
         candidates: Annotated[int, Field(ge=1, description="random architectures that are scored")] = 100
         keep: Annotated[int, Field(ge=1, description="of them the best, which are evaluated first")] = 10
-        sampler: Annotated[Sampler, Field(description="the strategy that goes on from them")] = (
+        sampler: Annotated[Successor, Field(description="the strategy that goes on from them")] = (
             RegularizedEvolution.Config()
         )
 
