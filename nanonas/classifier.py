@@ -13,14 +13,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from .config import ComponentConfig
-from .data import DataConfig, Dataset
+from .data import DataConfig, Dataset, Side
 from .errors import RunError, SpecError
 from .genotype import Genotype
 from .run_directory import existing_run, read_bytes, write_bytes, write_json
 from .space import SearchSpace, Task
 from .spaces import SPACES
-
-Side = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Card(BaseModel):

@@ -39,6 +39,9 @@ TEST_FRACTION = 0.2
 SMALLEST_CLASS = 5
 IMBALANCE = 10
 
+Side = Annotated[int, Field(ge=1, le=image_folder.LARGEST_SIDE)]
+"""Pixels, of an image as a network gets it; or its channels."""
+
 
 class DataConfig(Config):
     """The data section of a spec."""
@@ -251,11 +254,11 @@ def _check_memory(total: int, shape: tuple[int, int, int]) -> None:
     limit = memory_limit()
     if limit is None or total * math.prod(shape) <= limit:
         return
-    fitting = math.isqrt(limit // (total * channels))
+    fitting = min(math.isqrt(limit // (total * channels)), image_folder.LARGEST_SIDE)
+    advice = f"set data.image_size to at most {fitting}" if fitting >= 4 else "use fewer images"
     raise DataError(
         f"{total:,} images of {width}×{height} pixels take {total * math.prod(shape) / 1e9:,.1f} GB, more than half of "
-        "the memory; "
-        + (f"set data.image_size to at most {min(fitting, 1024)}" if fitting >= 4 else "use fewer images")
+        f"the memory; {advice}"
     )
 
 

@@ -13,6 +13,7 @@ from ..config import ComponentConfig
 from ..data import load_dataset, split
 from ..errors import EvaluationError
 from ..genotype import Genotype
+from ..image_folder import LARGEST_SIDE
 from ..output import Say
 from ..recipe import Epochs, Recipe, share_of_side
 from ..space import SearchSpace, Task
@@ -31,8 +32,8 @@ PROXY_IMAGES = 64  # the batch of the zero-cost proxies
 
 def _pixels_or_share(size: Any) -> Any:
     number = isinstance(size, (int, float)) and not isinstance(size, bool)
-    if size is not None and not (number and (0 < size <= 1 or size in range(4, 1025))):
-        raise ValueError("must be 4 to 1024 pixels, or above 0 and up to 1 as a share of the data's side")
+    if size is not None and not (number and (0 < size <= 1 or size in range(4, LARGEST_SIDE + 1))):
+        raise ValueError(f"must be 4 to {LARGEST_SIDE} pixels, or above 0 and up to 1 as a share of the data's side")
     return size
 
 

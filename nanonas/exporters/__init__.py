@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..data import DataConfig
+from ..data import DataConfig, Side
 from ..errors import ExportError
 from ..registry import Registry, import_modules
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 CALIBRATION_BATCH = 64  # images at a time
 
-Pixels = Annotated[int, Field(ge=1, le=1024)]
-
 
 class Metadata(BaseModel):
     """What every file carries, each field as JSON text; no file is believed before this has checked it."""
@@ -36,7 +34,7 @@ class Metadata(BaseModel):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
-    input_size: tuple[Pixels, Pixels, Pixels]  # C, H, W
+    input_size: tuple[Side, Side, Side]  # C, H, W
     data: DataConfig
     genotype: str
     params: int
