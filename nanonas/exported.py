@@ -35,7 +35,6 @@ class ExportedFile(BaseModel):
     Attributes:
         max_abs_diff: from the network's logits, on 256 training images; with preprocessing, from its probabilities.
         top1_agreement: share of the same images that get the network's class.
-        test_accuracy: None when an older version exported it, which did not measure it.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -46,8 +45,8 @@ class ExportedFile(BaseModel):
     sha256: str
     max_abs_diff: float
     top1_agreement: float
-    test_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    with_preprocessing: bool = False
+    test_accuracy: Annotated[float, Field(ge=0, le=1)]
+    with_preprocessing: bool
     latency_ms: Latencies
 
 

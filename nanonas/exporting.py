@@ -275,7 +275,6 @@ def _check_resizing(name: str, model: Model, reference: _Reference) -> None:
 
 def check_loss(name: str, accuracy: float, float32: ExportedFile, images: int) -> None:
     """Raises ExportError when int8 loses more than a point of test accuracy against its float32 file."""
-    assert float32.test_accuracy is not None
     loss = round((float32.test_accuracy - accuracy) * images)  # in images, which are whole: a point is allowed
     if loss > INT8_LOSS * images:
         raise ExportError(

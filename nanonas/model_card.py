@@ -78,7 +78,7 @@ def _file(file: ExportedFile, images: int) -> dict[str, Any]:
     name = Path(file.path).name
     _, exporter = by_suffix().get(Path(name).suffix, (None, None))
     described = file.model_dump(include={"format", "path", "bytes", "with_preprocessing", "latency_ms"})
-    described["test_accuracy"] = None if file.test_accuracy is None else _accuracy(file.test_accuracy, images)
+    described["test_accuracy"] = _accuracy(file.test_accuracy, images)
     if exporter is None:
         return described
     python, javascript = exporter.python, exporter.javascript
@@ -141,9 +141,7 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _percent(accuracy: dict[str, Any] | None) -> str:
-    if accuracy is None:
-        return "not measured"
+def _percent(accuracy: dict[str, Any]) -> str:
     low, high = accuracy["interval"]
     return f"{100 * accuracy['value']:.2f} % ({100 * low:.2f} to {100 * high:.2f} %)"
 

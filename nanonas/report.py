@@ -32,8 +32,8 @@ def quoted(value: object) -> str:
     return shlex.quote(str(value))
 
 
-def percent(fraction: float | None) -> str:
-    return "—" if fraction is None else f"{100 * fraction:.2f} %"
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
 
 
 def metric(name: str, value: float) -> str:

@@ -432,17 +432,6 @@ def test_metadata_that_cannot_be_true_is_one_line(change: dict[str, str], run: P
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_file_that_does_not_say_whether_it_preprocesses_does_not(name: str, run: Path, tmp_path: Path) -> None:
-    """As versions before the option wrote it."""
-    classifier = load_model(run)
-    metadata = metadata_of(classifier).texts()
-    del metadata["with_preprocessing"]
-    path = tmp_path / EXPORTERS[name].file_name
-    EXPORTERS[name].write(classifier.network, torch.zeros(2, 1, 8, 8), path, metadata)
-    assert evaluate(path, trust=True)["test_accuracy"] == evaluate(run)["test_accuracy"]
-
-
 def test_a_file_that_wrongly_says_it_preprocesses_is_one_line(run: Path, tmp_path: Path) -> None:
     classifier = load_model(run)
     metadata = metadata_of(classifier, with_preprocessing=True).texts()

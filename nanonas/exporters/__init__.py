@@ -39,7 +39,7 @@ class Metadata(BaseModel):
     genotype: str
     params: int
     macs: int
-    with_preprocessing: bool = False  # files of older versions do not say
+    with_preprocessing: bool
 
     def texts(self) -> dict[str, str]:
         return {key: json.dumps(value) for key, value in self.model_dump(mode="json").items()}
@@ -48,9 +48,7 @@ class Metadata(BaseModel):
     def of(cls, texts: Mapping[str, str], path: Path) -> Self:
         """Raises ExportError, naming the field that is missing or damaged."""
         fields = {}
-        for key, field in cls.model_fields.items():
-            if key not in texts and not field.is_required():
-                continue
+        for key in cls.model_fields:
             try:
                 fields[key] = json.loads(texts[key])
             except KeyError:
