@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 LATENCY = "latency_ms"
 """Of one image on one thread of this machine: predicted, since a measurement would steer a search by its noise."""
 
+GROWING = ("macs", "activations")
+"""Measures of a space that grow with the image: `macs_per_pixel` bounds them alike whatever its size."""
+
+
+def cheap_measures(space: type[SearchSpace]) -> tuple[str, ...]:
+    """The space's own, and those for each pixel of an image."""
+    return (*space.measures, *(f"{name}_per_pixel" for name in GROWING if name in space.measures))
+
 
 def measures(space: type[SearchSpace]) -> tuple[str, ...]:
     """What is known of a genotype before any training: a constraint names one of these, an objective may."""
-    return (*space.measures, *MEASURES, LATENCY)
+    return (*cheap_measures(space), *MEASURES, LATENCY)
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,10 @@ class Problem:
         return self.space.program(genotype, self.task).folded()
 
     def measure(self, genotype: Genotype, names: Collection[str] = ()) -> Mapping[str, float]:
-        """The space's own measures, which cost next to nothing, and those that are named."""
+        """The measures that cost next to nothing, and those that are named."""
         found = dict(self.space.measure(genotype, self.task))
+        pixels = self.task.height * self.task.width
+        found |= {f"{name}_per_pixel": found[name] / pixels for name in GROWING if name in found}
         more = [name for name in names if name not in found]
         if more:
             program = self.program(genotype)
@@ -89,7 +99,7 @@ class Problem:
         """What is cheap to check is checked first."""
         if not self.can_score(self.space, genotype):
             return False
-        cheap_first = (self.space.measures, tuple(MEASURES), (LATENCY,))
+        cheap_first = (cheap_measures(type(self.space)), tuple(MEASURES), (LATENCY,))
         return all(self._meets(genotype, [name for name in self.constraints if name in named]) for named in cheap_first)
 
     def _meets(self, genotype: Genotype, names: Collection[str]) -> bool:
@@ -98,8 +108,8 @@ class Problem:
 
     def check(self, name: str) -> None:
         """Raises SpecError, naming the smallest there is, when a bound lies below everything in the space `name`."""
-        order = [*self.space.measures, *MEASURES]  # cheap to check first, and the latency last
-        for measure, bound in sorted(self.constraints.items(), key=lambda it: (*order, it[0]).index(it[0])):
+        cheap, order = cheap_measures(type(self.space)), measures(type(self.space))  # the latency last
+        for measure, bound in sorted(self.constraints.items(), key=lambda constraint: order.index(constraint[0])):
 
             @cache
             def cost(genotype: Genotype, measure: str = measure) -> float:
@@ -110,7 +120,7 @@ class Problem:
                 continue
             smallest = self.space.smallest(cost, bound)
             if cost(smallest) > bound:
-                found = "" if measure in self.space.measures else "found "  # no sum over choices: perhaps not the least
+                found = "" if measure in cheap else "found "  # no sum over choices: perhaps not the least
                 raise SpecError(
                     f"no architecture of {name} has at most {_number(bound)} {measure}; the smallest {found}has "
                     f"{_number(cost(smallest))} ({smallest}): set constraints.{measure} to at least that"

@@ -87,7 +87,8 @@ class Spec(Config):
         Field(min_length=1, description="metrics and measures; several make a Pareto search, the first decides"),
     ] = {"val_accuracy": "maximize"}
     constraints: Annotated[
-        dict[str, Annotated[float, Field(gt=0)]], Field(description="measures and their upper bounds")
+        dict[str, Annotated[float, Field(gt=0)]],
+        Field(description="measures and their upper bounds; macs_per_pixel fits images of any size"),
     ] = {}
     budget: Budget
     executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(default={}, validate_default=True)

@@ -24,8 +24,9 @@ from nanonas.planning import plan
 from nanonas.problem import Problem, measures
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
+from nanonas.space import Task
 from nanonas.spaces import SPACES
-from nanonas.spec import Spec
+from nanonas.spec import Spec, load_spec
 from nanonas.trial import fidelity_key, training_seed
 
 
@@ -529,3 +530,21 @@ def test_files_of_absurd_size_are_refused_unread(tmp_path: Path) -> None:
         file.truncate(10**12)  # sparse
     with pytest.raises(RunError, match="1,000,000,000,000 bytes, and no such file is larger"):
         run_all(spec, tmp_path / "run")
+
+
+@pytest.mark.parametrize("preset", ["cifar10-evo", "cifar10-random", "cifar10-pareto", "folder-evo"])
+@pytest.mark.parametrize("side", [8, 28, 32, 48, 64, 96, 224])
+def test_a_preset_for_images_finds_architectures_for_any_size(preset: str, side: int) -> None:
+    """With 32×32 pixels, at most 30 M MACs and 130,000 activations, where it bounds them at all."""
+    spec = load_spec(preset)
+    space: Any = SPACES[spec.space.name](spec.space)
+    problem = Problem(space, Task(3, side, side, 10), spec.objectives, spec.constraints, {})
+    problem.check(spec.space.name)
+    rng = random.Random(0)
+    drawn = [space.sample(rng) for _ in range(300)]
+    feasible = [genotype for genotype in drawn if problem.is_feasible(genotype)]
+    assert len(feasible) > 10
+    if side == 32 and len(spec.constraints) > 1:
+        bounds = {"params": 247_000, "macs": 30_000_000, "activations": 130_000}
+        measured = {genotype: space.measure(genotype, problem.task) for genotype in drawn}
+        assert feasible == [one for one in drawn if all(measured[one][name] <= bounds[name] for name in bounds)]
