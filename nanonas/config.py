@@ -1,10 +1,10 @@
 """What every section of a spec shares: unknown keys are refused, values never change, nothing is infinite."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Options = TypeVar("Options", bound=tuple[object, ...])
 
@@ -17,22 +17,32 @@ class Config(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, content: Any) -> Any:
-        """Pydantic would take true as 1."""
-        wrong = PydanticCustomError("truth", "is a number; yes, no, on and off mean true or false in YAML")
-        errors: list[InitErrorDetails] = [
-            {"type": wrong, "loc": (key,), "input": value}
-            for key, value in (content.items() if isinstance(content, dict) else ())
-            if isinstance(value, bool) and key in cls.model_fields and _is_number(cls.model_fields[key].annotation)
-        ]
-        if errors:
-            raise ValidationError.from_exception_data(cls.__name__, errors)
-        return content
+        """Pydantic would take true as 1: where numbers are wanted it becomes a word, which is none."""
+        if not isinstance(content, dict):
+            return content
+        numbers = {key for key, field in cls.model_fields.items() if _is_of_numbers(field.annotation)}
+        return {key: _spelled(value) if key in numbers else value for key, value in content.items()}
 
 
-def _is_number(annotation: Any) -> bool:
-    """Or one of several numbers, perhaps beside words or None; but nothing that may be true or false."""
-    kinds = {*get_args(annotation), annotation}
-    return bool not in kinds and not kinds.isdisjoint({int, float})
+def _is_of_numbers(annotation: Any) -> bool:
+    """Or holds some; but nothing that may be true or false."""
+    kinds = list(_kinds(annotation))
+    return bool not in kinds and (int in kinds or float in kinds)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
+
+
+def _spelled(value: Any) -> Any:
+    """With words in the place of true and false."""
+    if isinstance(value, dict):
+        return {key: _spelled(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_spelled(part) for part in value]
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 class ComponentConfig(Config):

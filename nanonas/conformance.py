@@ -4,6 +4,7 @@ Everything is read from the run directories. What they cannot know is marked as 
 what is left for the author to say.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .run_record import Groups, Look, Machine, RunRecord
 from .spec import flat
 from .statistics import TOO_MANY, duration, seeds_needed, tests_among
 
+TEST = re.compile("(?<![a-z])test|T(est|EST)")  # a word of a column's name: test_acc, TestAcc, but not latest
 Status = Literal["pass", "fail", "not applicable"]
 
 
@@ -144,7 +146,7 @@ def _time(groups: Groups, mismatch: Sequence[str]) -> Verdict:
 
 def _test_data(groups: Groups, mismatch: Sequence[str]) -> Verdict:
     runs = _runs(groups)
-    if seen := [run.path for run in runs if "test" in str(getattr(run.searched.evaluator, "metric", "")).lower()]:
+    if seen := [run.path for run in runs if TEST.search(str(getattr(run.searched.evaluator, "metric", "")))]:
         return "fail", f"the search was steered by test results in {_listed(seen)}"
     trained = [run for run in runs if run.train]
     if not trained:

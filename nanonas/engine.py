@@ -26,11 +26,11 @@ from .spec import Spec
 from .strategies import STRATEGIES, Strategy
 from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
 
-KNOWN, INFEASIBLE = "were known already", "could not"
+KNOWN, INFEASIBLE = "were known already", "could not be scored"
 MANY_REPEATS = 200  # proposals in a row that are known already, before the strategy is asked for a stranger
 MAX_REPEATS = 2_000  # proposals in a row that are known already, before a space counts as exhausted
 VERIFIED = 200  # trials at the end of a journal that are proposed again, to see that this version would propose them
-MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, before a search gives up
+MAX_INFEASIBLE = 30_000  # proposals in a row that break a constraint, or cannot be scored, before a search gives up
 
 
 def search(spec: Spec, run: Path | str | None = None, say: Say = lambda text: None) -> Iterator[Trial]:
@@ -165,7 +165,7 @@ class _Loop:
         return _Asked(proposal, line.repeats, line.seed, line)
 
     def _ask(self, trial: int) -> _Asked | None:
-        """Starts on a proposal that is new, connected and within the constraints; None when there is none left."""
+        """Starts on a proposal that is new, can be scored and meets the constraints; None when there is none left."""
         rng = random.Random(f"{self.spec.seed}/{trial}")
         refused = Counter[str]()
         while refused[KNOWN] < MAX_REPEATS and refused[INFEASIBLE] < MAX_INFEASIBLE:
@@ -189,7 +189,7 @@ class _Loop:
             return _Asked(proposal, refused[KNOWN], seed, self._start(trial, proposal, seed))
         self.repeats += refused[KNOWN]
         scarce = refused[INFEASIBLE] >= MAX_INFEASIBLE
-        why = "hardly anything can be scored within the constraints" if scarce else "the space is exhausted"
+        why = "hardly anything can be scored, or meets the constraints" if scarce else "the space is exhausted"
         counts = f"{refused[KNOWN]:,} {KNOWN}, {refused[INFEASIBLE]:,} {INFEASIBLE}"
         self.stopped = f"{why} (of the last proposals {counts})"
         return None

@@ -42,7 +42,7 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
     found = training and training.search  # by another run, perhaps
     if search and not found:
         found = search.found(run, spec, card.genotype)
-    searched = (found and found.spec) or spec
+    searched = found.spec if found else spec
     return {
         "name": spec.name,
         "task": "image classification",

@@ -28,7 +28,7 @@ def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
     """Trains one random architecture, or one epoch of a supernet; the rest is arithmetic.
 
     Raises:
-        SpecError: no architecture meets the constraints.
+        SpecError: no architecture that can be scored meets the constraints.
     """
     evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, say)
     space = SPACES[spec.space.name](spec.space)
@@ -42,7 +42,7 @@ def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
     more = (space.sample(rng) for _ in range(MAX_INFEASIBLE))
     chosen = feasible[0] if feasible else next((g for g in more if problem.is_feasible(g)), None)
     if chosen is None:
-        raise SpecError(f"hardly anything can be scored within the constraints {spec.constraints}; loosen them")
+        raise SpecError(f"hardly anything can be scored and meets the constraints {spec.constraints}; loosen them")
     say("measuring one evaluation")
     seed = training_seed(spec.seed, space.canonical(chosen), fidelity_key(evaluator.fidelity))
     warm = {**evaluator.fidelity, "epochs": 1} if evaluator.fidelity.get("epochs") else evaluator.fidelity

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 LATENCY = "latency_ms"
 """Of one image on one thread of this machine: predicted, since a measurement would steer a search by its noise."""
 
-GROWING = ("macs", "activations")
-"""Measures of a space that grow with the image: `macs_per_pixel` bounds them alike whatever its size."""
+AT_32 = {"macs_at_32": "macs", "activations_at_32": "activations"}
+"""What grows with the image, as it would be of 32×32 pixels: a bound on it means the same networks for any data."""
 
 
 def cheap_measures(space: type[SearchSpace]) -> tuple[str, ...]:
-    """The space's own, and those for each pixel of an image."""
-    return (*space.measures, *(f"{name}_per_pixel" for name in GROWING if name in space.measures))
+    """The space's own, and those at 32×32 pixels."""
+    return (*space.measures, *(name for name, measure in AT_32.items() if measure in space.measures))
 
 
 def measures(space: type[SearchSpace]) -> tuple[str, ...]:
@@ -72,10 +72,12 @@ class Problem:
         return self.space.program(genotype, self.task).folded()
 
     def measure(self, genotype: Genotype, names: Collection[str] = ()) -> Mapping[str, float]:
-        """The measures that cost next to nothing, and those that are named."""
+        """The space's own measures, which cost next to nothing, and those that are named."""
         found = dict(self.space.measure(genotype, self.task))
-        pixels = self.task.height * self.task.width
-        found |= {f"{name}_per_pixel": found[name] / pixels for name in GROWING if name in found}
+        if any(name in AT_32 for name in names):
+            small = replace(self.task, height=32, width=32)
+            measured = found if small == self.task else self.space.measure(genotype, small)
+            found |= {name: measured[AT_32[name]] for name in names if name in AT_32}
         more = [name for name in names if name not in found]
         if more:
             program = self.program(genotype)

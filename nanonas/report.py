@@ -15,6 +15,7 @@ from rich.text import Text
 from .errors import NanonasError
 from .output import Output, printable
 from .pareto import scores
+from .problem import AT_32
 from .recipe import Progress
 from .results import front_of
 from .spaces import SPACES
@@ -216,7 +217,7 @@ def search_table(document: dict[str, Any]) -> RenderableType:
     rows["winner"] = f"trial {best['trial']}: " + ", ".join(
         f"{name} {metric(name, value)}"
         for name, value in best["metrics"].items()
-        if name != "train_seconds" and "=" not in name
+        if name not in ("train_seconds", *AT_32) and "=" not in name
     )
     if "report" in best:
         rows["report"] = ", ".join(f"{name} {metric(name, value)}" for name, value in best["report"].items())

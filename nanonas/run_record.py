@@ -76,7 +76,7 @@ class Found(_File):
     """Of the search that a training took its network from."""
 
     run: str
-    spec: Spec | None = None  # older versions did not write it
+    spec: Spec
     place: Place
     trials: Count
     failed: Count
@@ -163,7 +163,7 @@ class RunRecord:
     @property
     def searched(self) -> Spec:
         """The spec of the search; a training in a directory of its own may have changed more than a training reads."""
-        return (self.train and self.train.search and self.train.search.spec) or self.spec
+        return self.train.search.spec if self.train and self.train.search else self.spec
 
     @property
     def seed(self) -> int:

@@ -88,7 +88,7 @@ class Spec(Config):
     ] = {"val_accuracy": "maximize"}
     constraints: Annotated[
         dict[str, Annotated[float, Field(gt=0)]],
-        Field(description="measures and their upper bounds; macs_per_pixel fits images of any size"),
+        Field(description="measures and their upper bounds"),
     ] = {}
     budget: Budget
     executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(default={}, validate_default=True)

@@ -87,7 +87,7 @@ def test_shown_and_a_fraction_contradict() -> None:
         make("evaluator.shown=1000", "evaluator.data_fraction=0.5")
 
 
-@pytest.mark.parametrize("size", ["3", "0", "-0.5", "1.5", "2000", "x"])
+@pytest.mark.parametrize("size", ["3", "0", "-0.5", "1.5", "2000", "true", "x"])
 def test_an_image_size_that_is_neither_is_refused(size: str) -> None:
     with pytest.raises(SpecError, match="must be 4 to 1024 pixels, or above 0 and up to 1"):
         make(f"evaluator.image_size={size}")

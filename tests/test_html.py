@@ -282,6 +282,18 @@ def test_a_failed_trial_is_never_ahead_of_a_scored_one(tmp_path: Path) -> None:
     assert [row[1] for row in data_of(page)["trials"]] == [2, 0, 1]
 
 
+def test_a_space_that_draws_nothing_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_folders.make_run(tmp_path / "a")
+    task = {"channels": 3, "height": 32, "width": 32, "classes": 2}
+    run_folders.write(run / "search.json", json.loads((run / "search.json").read_text()) | {"task": task})
+    assert "Network of" in report_of(tmp_path, run)
+    plain = type("Plain", (SPACES["nano"],), {"diagram": None})
+    monkeypatch.setitem(SPACES._components, "nano", plain)
+    page = report_of(tmp_path, run)
+    assert "Network of" not in page
+    assert "<pre>stem " in page
+
+
 @pytest.mark.parametrize("name", list(SPACES))
 def test_a_drawing_has_every_node_once_and_none_on_another(name: str) -> None:
     space, rng = SPACES[name](SPACES[name].Config()), random.Random(0)

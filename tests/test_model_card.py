@@ -75,7 +75,7 @@ def test_a_run_without_search_and_a_damaged_search(trained_run: Path, tmp_path: 
     told = {key: value for key, value in trained["search"].items() if key not in ("seconds", "spec")}
     assert told == {"run": str(trained_run), "place": "best", "trials": 2, "failed": 0}
     assert trained["search"]["spec"] == load_spec(trained_run / "spec.yaml").model_dump(mode="json")
-    (run / "train.json").write_text(json.dumps(trained | {"search": None}))  # as older versions wrote it
+    (run / "train.json").write_text(json.dumps(trained | {"search": None}))  # as where no search is finished
     export(run, ["torchscript"])
     assert json.loads((run / "exports" / "model.json").read_text())["search"] is None
 

@@ -316,6 +316,29 @@ def test_a_drawing_leaves_dead_edges_out() -> None:
     assert drawing.count("skip_connect") == 1 + 2
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        (
+            "mobile",
+            "w24/pool32:residual3e2x1/stride64:inverted5e4x2s/keep96:fused3e3x3",
+            [["24 channels"], ["32", "maxima", "1 × residual 3×3"],
+             ["64", "stride", "2 × inverted 5×5", "256", "squeeze"], ["96", "as large", "3 × fused 3×3", "288"]],
+        ),
+        (
+            "nasbench201",
+            "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|",
+            [["16 channels"], ["5 cells"], ["avg_pool_3x3"], ["nor_conv_1x1"], ["skip_connect"], ["nor_conv_3x3"]],
+        ),
+    ],
+)  # fmt: skip
+def test_a_drawing_names_every_live_choice(name: str, text: str, told: list[list[str]]) -> None:
+    space = make(name)
+    drawing = space.describe(space.parse(text)).replace("\n    ", " ")
+    for words in told:
+        assert any(all(word in line for word in words) for line in drawing.splitlines()), (words, drawing)
+
+
 def test_the_smallest_is_smaller_than_any_sample() -> None:
     space = make("nano")
 

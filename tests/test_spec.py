@@ -196,7 +196,7 @@ def test_naming_the_default_component_keeps_the_section(tmp_path: Path) -> None:
 
 
 def test_workers_are_a_number_or_auto(tmp_path: Path) -> None:
-    for value in ("many", "0", "1.5"):
+    for value in ("many", "0", "1.5", "true"):
         said = message(write(tmp_path, GOOD), f"executor.workers={value}")
         assert said.startswith("--set executor.workers: is 'auto' or a number from 1 to 1024")
         assert len(said.splitlines()) == 1
@@ -255,10 +255,16 @@ def test_an_override_changes_one_section_where_an_alias_is_two(tmp_path: Path) -
     assert (spec.train.epochs, spec.evaluator.epochs) == (40, 3)
 
 
-@pytest.mark.parametrize("key", ["budget.trials", "budget.minutes", "seed", "train.learning_rate"])
-def test_a_truth_is_no_number(key: str, tmp_path: Path) -> None:
-    said = message(write(tmp_path, GOOD), f"{key}=yes")
-    assert said.startswith(f"--set {key}: is a number; yes, no, on and off mean true or false")
+@pytest.mark.parametrize(
+    "override",
+    ["budget.trials=yes", "budget.minutes=on", "seed=yes", "train.learning_rate=yes", "constraints={params: yes}",
+     "space.cells=[yes]", "space={name: mobile, widths: [[yes], [48], [48]]}"],
+)  # fmt: skip
+def test_a_truth_is_no_number(override: str, tmp_path: Path) -> None:
+    said = message(write(tmp_path, GOOD), override, "train.epochs=-1")
+    assert f"--set {override.partition('=')[0]}" in said
+    assert "'true'" in said
+    assert "train.epochs: " in said  # all problems at once
 
 
 @pytest.mark.parametrize("value", ["1:30", "1:30.5"])

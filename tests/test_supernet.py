@@ -106,7 +106,7 @@ def test_a_space_without_a_supernet_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_too_few_images_to_split_are_refused_before_there_is_a_run(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"evaluator\.data_fraction: .* class 0 would have a single one"):
+    with pytest.raises(SpecError, match=r"class 0 would have a single one; raise evaluator\.data_fraction"):
         list(search(make_spec("evaluator.data_fraction=0.005"), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 

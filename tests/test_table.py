@@ -93,12 +93,18 @@ def test_a_cell_without_a_row_is_not_proposed(strategy: str, tmp_path: Path) -> 
     trials = list(search(spec, tmp_path / "run", said.append))
     assert len(trials) == 30
     assert all(trial.ok for trial in trials)
-    assert said == [f"{path} has 3,000 of 15,625 cells: only these are proposed"]
+    assert said == [f"{path} has 3,000 rows, the space 15,625 cells: those with a row are proposed"]
     assert 0 < plan(spec)["feasible_share"] < 0.3
 
 
+def test_a_table_may_hold_more_than_the_space(tmp_path: Path) -> None:
+    path = write(tmp_path / "more.csv")
+    path.write_text(path.read_text().replace("\n", "\nof another space,1,2\n", 1))
+    assert len(list(search(make_spec(path, "budget.trials=3"), tmp_path / "run"))) == 3
+
+
 def test_a_table_of_another_space_is_one_line(table: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"holds no cells of the space nano: genotype .* is not of the form"):
+    with pytest.raises(DataError, match=r"has no cell of the space nano, but '\|none~0\|"):
         list(search(make_spec(table, "space={name: nano}"), tmp_path / "run"))
 
 

@@ -58,8 +58,8 @@ class Supernet(Training):
         if counts.min() < 2:
             few = self.data.classes[int(counts.argmin())]
             raise SpecError(
-                f"evaluator.data_fraction: a supernet splits its images in two, and class {few} would have a single "
-                "one; take a larger share of the data"
+                f"evaluator: a supernet splits its images in two, and class {few} would have a single one; raise "
+                "evaluator.data_fraction or evaluator.shown, or bring more images"
             )
         self.checkpoint = run / "supernet.safetensors" if run else None
         self._trainer: SupernetTrainer | None = None

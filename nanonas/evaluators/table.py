@@ -68,12 +68,11 @@ class Table(Evaluator):
         self.metric = named[0]
         self._rows, self._fingerprint = self._read()
         space = SPACES[spec.space.name](spec.space)
-        try:
-            space.parse(next(iter(self._rows)))
-        except SpecError as error:
-            raise DataError(f"{self.path} holds no cells of the space {spec.space.name}: {error}") from None
-        if len(self._rows) < space.size:
-            say(f"{self.path} has {len(self._rows):,} of {space.size:,} cells: only these are proposed")
+        if not any(_is_of(space, cell) for cell in self._rows):
+            first = next(iter(self._rows))[:200]
+            raise DataError(f"{self.path} has no cell of the space {spec.space.name}, but {first!r}")
+        if (rows := len(self._rows)) < space.size:
+            say(f"{self.path} has {rows:,} rows, the space {space.size:,} cells: those with a row are proposed")
 
     @property
     def fidelity(self) -> Fidelity:
@@ -139,3 +138,11 @@ class Table(Evaluator):
         if cell in rows:
             raise DataError(f"{where}: {cell[:200]!r} stands twice")
         rows[cell] = values
+
+
+def _is_of(space: SearchSpace, cell: str) -> bool:
+    try:
+        space.parse(cell)
+    except SpecError:
+        return False
+    return True

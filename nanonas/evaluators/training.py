@@ -31,7 +31,7 @@ PROXY_IMAGES = 64  # the batch of the zero-cost proxies
 
 
 def _pixels_or_share(size: Any) -> Any:
-    number = isinstance(size, (int, float)) and not isinstance(size, bool)
+    number = isinstance(size, (int, float))
     if size is not None and not (number and (0 < size <= 1 or size in range(4, LARGEST_SIDE + 1))):
         raise ValueError(f"must be 4 to {LARGEST_SIDE} pixels, or above 0 and up to 1 as a share of the data's side")
     return size

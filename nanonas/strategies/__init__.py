@@ -14,7 +14,7 @@ from ..registry import Registry, import_modules
 from ..trial import Fidelity, Proposal, Trial
 
 Accepts = Callable[[Proposal], bool]
-"""Whether a proposal is new at its fidelity, connected and within the constraints.
+"""Whether a proposal is new at its fidelity, can be scored and meets the constraints.
 
 What is pending is not new either. With `repeats`, whatever is spelled differently is new.
 """
