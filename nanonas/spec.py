@@ -252,7 +252,7 @@ def _line(problem: ErrorDetails, node: yaml.Node | None, name: str, overrides: S
     elif isinstance(given, str | int | float | None) and kind != "value_error":
         message = f"{message}, not {given!r:.100}"
     dotted = ".".join(path)
-    if any(_key(override) == dotted for override in overrides):
+    if any(f"{dotted}.".startswith(f"{_key(override)}.") for override in overrides):
         return f"--set {dotted}: {message}"
     mark = mark_of(node, path)
     where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name

@@ -327,7 +327,7 @@ def test_a_drawing_leaves_dead_edges_out() -> None:
         ),
         (
             "nasbench201",
-            "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|none~1|none~2|",
+            "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_3x3~0|none~1|skip_connect~2|",
             [["16 channels"], ["5 cells"], ["avg_pool_3x3"], ["nor_conv_1x1"], ["skip_connect"], ["nor_conv_3x3"]],
         ),
     ],
