@@ -219,8 +219,10 @@ def _override(content: dict[str, Any], override: str, earlier: Collection[str]) 
         raise SpecError(f"--set {override!r} is not KEY=VALUE; for example --set strategy.population_size=12")
     try:
         value = load_value(text)
-    except ValueError:
-        raise SpecError(f"--set {override!r}: the value is not YAML; quote it, e.g. --set 'name=\"a: b\"'") from None
+    except ValueError as error:
+        raise SpecError(
+            f"--set {override!r}: the value is not YAML ({error}); quote it, e.g. --set 'name=\"a: b\"'"
+        ) from None
     for part in parts[:-1]:
         section = content.get(part, {})
         if not isinstance(section, dict):

@@ -111,7 +111,8 @@ def load_value(text: str) -> Any:
     try:
         return yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(str(error)) from None
+        problem = getattr(error, "problem", None) or str(error)
+        raise ValueError(problem.partition("\n")[0]) from None
 
 
 def mark_of(node: yaml.Node | None, path: Sequence[str]) -> yaml.Mark | None:
