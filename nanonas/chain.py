@@ -24,11 +24,11 @@ def measure(blocks: Sequence[Block], head: Layer, task: Task) -> dict[str, int]:
         if isinstance(block, tuple):
             graph, channels = block
             parts: list[Sequence[Layer]] = [OPERATIONS[name].layers(channels, channels, 1) for name, _ in graph.nodes]
+            stride = 1
         else:
-            parts = [block]
+            parts, stride = [block], math.prod(layer.stride for layer in block)
         found["params"] += sum(map(params, parts))
         found["macs"] += sum(macs(part, height, width) for part in parts)
-        stride = 1 if isinstance(block, tuple) else math.prod(layer.stride for layer in block)
         height, width = -(-height // stride), -(-width // stride)
     return found
 

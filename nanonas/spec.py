@@ -87,8 +87,7 @@ class Spec(Config):
         Field(min_length=1, description="metrics and measures; several make a Pareto search, the first decides"),
     ] = {"val_accuracy": "maximize"}
     constraints: Annotated[
-        dict[str, Annotated[float, Field(gt=0)]],
-        Field(description="measures and their upper bounds"),
+        dict[str, Annotated[float, Field(gt=0)]], Field(description="measures and their upper bounds")
     ] = {}
     budget: Budget
     executor: Annotated[ExecutorConfig, Section(EXECUTORS)] = Field(default={}, validate_default=True)
@@ -224,10 +223,10 @@ def _override(content: dict[str, Any], override: str, earlier: Collection[str]) 
             f"--set {override!r}: the value is not YAML ({error}); quote it, e.g. --set 'name=\"a: b\"'"
         ) from None
     for part in parts[:-1]:
-        section = content.get(part, {})
-        if not isinstance(section, dict):
+        inner = content.get(part, {})
+        if not isinstance(inner, dict):
             raise SpecError(f"--set {override!r}: {part} is not a section of the spec")
-        content[part] = content = dict(section)  # an alias may have put the same one elsewhere, too
+        content[part] = content = dict(inner)  # an alias may have put the same one elsewhere, too
     if parts[-1] == "name" and parts[0] in DEFAULTS and content.get("name", DEFAULTS[parts[0]]) != value:
         shared = getattr(Spec.model_fields[parts[0]].annotation, "model_fields", {})
         section = "".join(f"{part}." for part in parts[:-1])
