@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from .graph import Graph, Sum
-from .layers import Layer, macs, params, write
+from .layers import Layer, macs, params, reduced, write
 from .operations import OPERATIONS
 from .program import IMAGE, Program
 from .space import Task
@@ -29,7 +29,7 @@ def measure(blocks: Sequence[Block], head: Layer, task: Task) -> dict[str, int]:
             parts, stride = [block], math.prod(layer.stride for layer in block)
         found["params"] += sum(map(params, parts))
         found["macs"] += sum(macs(part, height, width) for part in parts)
-        height, width = -(-height // stride), -(-width // stride)
+        height, width = reduced(height, width, stride)
     return found
 
 

@@ -67,7 +67,7 @@ class DiagramBuilder:
         _, height, width = self.nodes[value[0][0] if value else -1].shape
         params, macs = layers.params(applied), layers.macs(applied, height, width)
         for layer in applied:
-            height, width = -(-height // layer.stride), -(-width // layer.stride)
+            height, width = layers.reduced(height, width, layer.stride)
         self.nodes.append(Node(name, (channels, height, width), params, macs, value, part, times, detail, adds_input))
         self.value = ((len(self.nodes) - 1, 1),)
         return self.value

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from .errors import RunError
-from .run_directory import problem, read_bytes
+from .run_directory import first_problem, read_bytes
 from .trial import Line, Trial, line_of
 
 MAX_BYTES = 2_000_000_000  # some four million trials
@@ -31,7 +31,7 @@ class Journal:
             try:
                 line = Line.model_validate_json(text)
             except ValidationError as error:
-                raise RunError(f"{self.path}:{number}: not a trial: {problem(error)}") from None
+                raise RunError(f"{self.path}:{number}: not a trial: {first_problem(error)}") from None
             if line.trial != len(lines):
                 raise RunError(f"{self.path}:{number}: trial {line.trial} stands where trial {len(lines)} belongs")
             lines.append(line)

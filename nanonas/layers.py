@@ -1,11 +1,10 @@
 """Layers: what networks are made of, known by formula before they are built, so that nothing here imports torch."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .program import Attributes, Program, Shape
+from .program import Attributes, Program
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,7 +52,8 @@ class Conv:
 
     def write(self, program: Program, x: int) -> int:
         side, padding = (self.stride,) * 2, (self._padding,) * 4
-        shape = (self.c_out, *_reduced(program.shape(x), self.stride))
+        _, height, width = program.shape(x)
+        shape = (self.c_out, *reduced(height, width, self.stride))
         filters = (self.c_out, self.c_in // self.groups, self.kernel, self.kernel)
         attributes = ("strides", side), ("pads", padding), ("dilations", (self.dilation,) * 2), ("group", self.groups)
         return program.add("Conv", (x,), shape, (filters,), attributes)
@@ -116,10 +116,9 @@ class Free:
         return 0
 
     def write(self, program: Program, x: int) -> int:
-        channels, *_ = shape = program.shape(x)
-        return program.add(
-            self.op, (x,), (self.channels or channels, *_reduced(shape, self.stride)), (), self.attributes
-        )
+        channels, height, width = program.shape(x)
+        shape = (self.channels or channels, *reduced(height, width, self.stride))
+        return program.add(self.op, (x,), shape, (), self.attributes)
 
     def build(self) -> "nn.Module":
         return self.module()
@@ -253,9 +252,8 @@ def _window(kernel: int, stride: int, padding: int) -> Attributes:
     return ("kernel_shape", (kernel,) * 2), ("strides", (stride,) * 2), ("pads", (padding,) * 4), *ceil
 
 
-def _reduced(shape: Shape, stride: int) -> tuple[int, int]:
-    """Height and width after a stride, of a value of shape (C, H, W)."""
-    _, height, width = shape
+def reduced(height: int, width: int, stride: int) -> tuple[int, int]:
+    """Height and width after a stride: every layer pads so that nothing is left over."""
     return -(-height // stride), -(-width // stride)
 
 
@@ -276,7 +274,7 @@ def macs(layers: Sequence[Layer], height: int, width: int) -> int:
     """Multiply-accumulates of layers applied in turn to one image of this size."""
     total = 0
     for layer in layers:
-        height, width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
+        height, width = reduced(height, width, layer.stride)
         total += layer.macs(height * width)
     return total
 
@@ -288,7 +286,7 @@ def activations(layers: Sequence[Layer], height: int, width: int) -> int:
     for layer in layers:
         if isinstance(layer, Branches):
             total += sum(activations(branch, height, width) for branch in layer.branches)
-        height, width = math.ceil(height / layer.stride), math.ceil(width / layer.stride)
+        height, width = reduced(height, width, layer.stride)
         if isinstance(layer, Conv):
             total += layer.c_out * height * width
     return total

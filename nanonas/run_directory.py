@@ -176,10 +176,10 @@ def read(path: Path, model: type[M], otherwise: str = "") -> M | None:
         return model.model_validate(read_json(path))
     except ValidationError as error:
         advice = f"; {otherwise}" if otherwise else ""
-        raise RunError(f"{path} is damaged: {problem(error)}{advice}") from None
+        raise RunError(f"{path} is damaged: {first_problem(error)}{advice}") from None
 
 
-def problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """The first of what was wrong, and where: `metrics.params: Input should be a valid number`."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import RunError, SpecError
 from .genotype import Genotype
 from .journal import Journal
-from .run_directory import problem, read, read_bytes, readable, run_spec
+from .run_directory import first_problem, read, read_bytes, readable, run_spec
 from .space import SearchSpace, Task
 from .spaces import SPACES
 from .spec import Spec
@@ -251,5 +251,5 @@ def _looks(path: Path) -> list[Look]:
         try:
             looks.append(Look.model_validate_json(line))
         except ValidationError as error:
-            raise RunError(f"{path} is damaged: {problem(error)}") from None
+            raise RunError(f"{path} is damaged: {first_problem(error)}") from None
     return looks

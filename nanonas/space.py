@@ -82,8 +82,9 @@ class SearchSpace(ABC):
         return frozenset(f"{choice.name}={value}" for choice, value in zip(self.choices, genotype.values, strict=True))
 
     def supernet(self, task: Task, channels: int) -> "nn.Module":
-        """All architectures as one network of this width, with a `network.MixedCell` where choices are learned."""
-        raise SpecError(f"the space {self.config.name} has no supernet; choose space nano, or another strategy")
+        """All architectures as one network of this width, with a `network.MixedCell` where choices are learned; the
+        evaluator `supernet` refuses a space that keeps this one."""
+        raise NotImplementedError
 
     def describe(self, genotype: Genotype) -> str:
         """A drawing in text, for people."""
