@@ -104,10 +104,11 @@ class Spec(Config):
 
     @model_validator(mode="after")
     def _names(self) -> Self:
+        """Every message begins with the key that it is about, which tells `load_spec` where that stands."""
         known, metrics = measures(SPACES[self.space.name]), EVALUATORS[self.evaluator.name].metrics
         for name in self.objectives:
             if metrics is not None and name not in (*metrics, *known):
-                raise ValueError(f"objectives: unknown metric {name!r}; {nearest(name, (*metrics, *known))}")
+                raise ValueError(f"objectives.{name}: unknown metric; {nearest(name, (*metrics, *known))}")
         if STRATEGIES[self.strategy.name].one_shot and not EVALUATORS[self.evaluator.name].one_shot:
             raise ValueError(f"strategy.name: {self.strategy.name} goes with evaluator.name=supernet")
         before = self.strategy.trials_before_the_first_score
@@ -117,7 +118,7 @@ class Spec(Config):
             )
         for name in self.constraints:
             if name not in known:
-                raise ValueError(f"constraints: unknown measure {name!r}; {nearest(name, known)}")
+                raise ValueError(f"constraints.{name}: unknown measure; {nearest(name, known)}")
         return self
 
     @property
@@ -250,14 +251,18 @@ def _line(problem: ErrorDetails, node: yaml.Node | None, name: str, overrides: S
         path.append("name")
     elif kind == "missing":
         message = "is missing"
+    elif not path:
+        place, _, message = message.partition(": ")
+        path = place.split(".")
     elif isinstance(given, str | int | float | None) and kind != "value_error":
         message = f"{message}, not {given!r:.100}"
     dotted = ".".join(path)
     if any(f"{dotted}.".startswith(f"{_key(override)}.") for override in overrides):
-        return f"--set {dotted}: {message}"
-    mark = mark_of(node, path)
-    where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-    return f"{where}: {dotted}: {message}" if dotted else f"{where}: {message}"
+        where = "--set "
+    else:
+        mark = mark_of(node, path)
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}: " if mark else f"{name}: "
+    return " ".join(f"{where}{dotted}: {message}".splitlines())  # a key may hold anything
 
 
 def _located(loc: Sequence[int | str]) -> tuple[list[str], list[str]]:
