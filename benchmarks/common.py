@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from nanonas import load_spec
+from nanonas.core.files import write_text
+from nanonas.core.genotype import Genotype
+from nanonas.core.problem import Problem
+from nanonas.core.space import SearchSpace
 from nanonas.environment import cores, environment
 from nanonas.evaluators import EVALUATORS, Evaluator
-from nanonas.genotype import Genotype
 from nanonas.latency import Latency
-from nanonas.problem import Problem
 from nanonas.recipe import Recipe
-from nanonas.run_directory import write_text
-from nanonas.space import SearchSpace
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec
 from nanonas.strategies import STRATEGIES

@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 from synthetic import Synthetic, total
 
-from nanonas.config import ComponentConfig
+from nanonas.core.config import ComponentConfig
+from nanonas.core.genotype import Genotype
+from nanonas.core.space import SearchSpace
+from nanonas.core.trial import Fidelity
 from nanonas.evaluators import EVALUATORS
-from nanonas.genotype import Genotype
-from nanonas.space import SearchSpace
-from nanonas.trial import Fidelity
 
 TRIALS, REPEATS = 5_000, 5
 MARKS, WINDOW = (100, 1_000, 10_000), 50
@@ -59,9 +59,9 @@ class WithProxies(Synthetic):
 from common import Record, StrategyClock, this_machine  # noqa: E402  # the registry is asked once, when a spec is first read
 
 from nanonas import load_spec, search  # noqa: E402
+from nanonas.core.trial import Proposal  # noqa: E402
 from nanonas.strategies import STRATEGIES as REGISTRY  # noqa: E402
 from nanonas.strategies import Accepts, Strategy  # noqa: E402
-from nanonas.trial import Proposal  # noqa: E402
 
 RECORD = Record("engine")
 

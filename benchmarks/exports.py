@@ -21,13 +21,14 @@ import torch
 from common import Record, space_rows
 from torch import nn
 
+from nanonas.core.errors import ExportError
+from nanonas.core.genotype import Genotype
+from nanonas.core.space import SearchSpace
+from nanonas.core.task import Task
 from nanonas.environment import environment
-from nanonas.errors import ExportError
 from nanonas.exporters import EXPORTERS
 from nanonas.exporting import check_parity, parity, rounding
-from nanonas.genotype import Genotype
 from nanonas.layers import ACTIVATIONS
-from nanonas.space import SearchSpace, Task
 from nanonas.spaces import SPACES
 
 FORMATS = ("onnx", "torchscript", "pt2")

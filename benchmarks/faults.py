@@ -29,13 +29,13 @@ from typing import Any, Literal
 
 from synthetic import Synthetic
 
-from nanonas.config import ComponentConfig
-from nanonas.errors import EvaluationError
+from nanonas.core.config import ComponentConfig
+from nanonas.core.errors import EvaluationError
+from nanonas.core.genotype import Genotype
+from nanonas.core.say import Say
+from nanonas.core.space import SearchSpace
+from nanonas.core.trial import Fidelity
 from nanonas.evaluators import EVALUATORS
-from nanonas.genotype import Genotype
-from nanonas.output import Say
-from nanonas.space import SearchSpace
-from nanonas.trial import Fidelity
 
 TRIALS, SECONDS = 30, 0.02
 MARK = "NANONAS_DRILL"  # in the environment of a drill and of all it starts

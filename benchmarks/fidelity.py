@@ -27,12 +27,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a training a core
 from common import Record, as_trained, feasible, machine_of, opened, side_by_side, this_machine
 
 from nanonas import load_spec
+from nanonas.core.ranking import aggregate, kendall
+from nanonas.core.space import SearchSpace
+from nanonas.core.trial import training_seed
 from nanonas.environment import environment
 from nanonas.evaluators import Evaluator
-from nanonas.ranking import aggregate, kendall
-from nanonas.space import SearchSpace
 from nanonas.spec import Spec
-from nanonas.trial import training_seed
 
 RECORD = Record("fidelity")
 PRESET = "cifar10-evo"

@@ -33,7 +33,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from common import Record
 
 from nanonas import compare, load_spec, search, train
-from nanonas.errors import NanonasError
+from nanonas.core.errors import NanonasError
 from nanonas.results import read_trials
 from nanonas.spaces import SPACES
 

@@ -25,8 +25,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # an arm a core
 from common import Record
 
 from nanonas import load_spec, search, train
+from nanonas.core.statistics import compare_groups, mean_and_interval
 from nanonas.results import best_trial
-from nanonas.statistics import compare_groups, mean_and_interval
 
 RECORD = Record("halving")
 COMMON = ["executor={name: inline, lookahead: 1}"]

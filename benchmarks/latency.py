@@ -29,13 +29,13 @@ from common import Record, space_rows
 from exports import TASK, drawn, network_of, noise, spaces_of
 from scipy.stats import spearmanr
 
+from nanonas.core.genotype import Genotype
+from nanonas.core.program import Program
+from nanonas.core.space import SearchSpace
 from nanonas.environment import cores, environment
 from nanonas.exporters import EXPORTERS
-from nanonas.genotype import Genotype
 from nanonas.latency import Latency, operators
 from nanonas.profile import latency_ms
-from nanonas.program import Program
-from nanonas.space import SearchSpace
 from nanonas.training import threads
 
 MUTATIONS = 3

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from nanonas import load_spec, report, search, train
+from nanonas.core.files import read_json
 from nanonas.output import Output
-from nanonas.run_directory import read_json
 
 TARGET = Path(__file__).parent.parent / "docs" / "search.svg"
 

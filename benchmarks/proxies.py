@@ -23,7 +23,7 @@ from pathlib import Path
 from common import Record
 
 from nanonas import load_spec, search
-from nanonas.ranking import aggregate, kendall, ranks_of
+from nanonas.core.ranking import aggregate, kendall, ranks_of
 
 Scores = Mapping[str, float]
 RECORD = Record("proxies")

@@ -32,7 +32,7 @@ import peers
 from common import Record, StrategyClock
 
 from nanonas import load_spec, search
-from nanonas.pareto import hypervolume
+from nanonas.core.pareto import hypervolume
 
 RECORD = Record("search")
 MARKS = (50, 100, 200, 500)

@@ -24,7 +24,7 @@ import numpy as np
 from common import Record
 from scipy import stats
 
-from nanonas.statistics import ALPHA, Test, compare_groups, mean_and_interval
+from nanonas.core.statistics import ALPHA, Test, compare_groups, mean_and_interval
 
 RECORD = Record("significance")
 PAIRS = 1_000

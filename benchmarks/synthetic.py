@@ -7,12 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from nanonas.config import ComponentConfig
+from nanonas.core.config import ComponentConfig
+from nanonas.core.genotype import Genotype
+from nanonas.core.say import Say
+from nanonas.core.space import SearchSpace
+from nanonas.core.task import Task
+from nanonas.core.trial import Fidelity
 from nanonas.evaluators import EVALUATORS, Evaluator
-from nanonas.genotype import Genotype
-from nanonas.output import Say
-from nanonas.space import SearchSpace, Task
-from nanonas.trial import Fidelity
 
 
 def total(space: SearchSpace, genotype: Genotype) -> float:

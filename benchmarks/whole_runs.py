@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from nanonas import load_spec
+from nanonas.core.files import write_text
+from nanonas.core.statistics import mean_and_interval
 from nanonas.data import load_dataset
 from nanonas.environment import cores, environment
-from nanonas.run_directory import write_text
-from nanonas.statistics import mean_and_interval
 
 
 def options(description: str | None, out: Path, varied: bool = True) -> argparse.ArgumentParser:

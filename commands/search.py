@@ -42,9 +42,10 @@ def search(
     Your own images, in photos/CLASS/*: nanonas search --preset folder-evo --set data.root=photos
     """
     from nanonas import report
+    from nanonas.core.files import read_json
     from nanonas.engine import search as trials_of
     from nanonas.output import Output
-    from nanonas.run_directory import default_run, read_json
+    from nanonas.run_directory import default_run
     from nanonas.spec import load_spec
 
     output = Output(json, quiet)

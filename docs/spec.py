@@ -4,8 +4,8 @@ import json
 import sys
 from typing import Any
 
+from nanonas.core.problem import measures
 from nanonas.data import DATASETS, DataConfig
-from nanonas.problem import measures
 from nanonas.recipe import Recipe
 from nanonas.spec import DEFAULTS, SECTIONS, Budget, Spec, TrainConfig
 

@@ -6,11 +6,11 @@
 import math
 from collections.abc import Sequence
 
+from .core.program import IMAGE, Program
+from .core.task import Task
 from .graph import Graph, Sum
 from .layers import Layer, macs, params, reduced, write
 from .operations import OPERATIONS
-from .program import IMAGE, Program
-from .space import Task
 
 Block = Sequence[Layer] | tuple[Graph, int]
 """Layers one after the other, or a graph of operations with its number of channels."""

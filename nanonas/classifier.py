@@ -12,12 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from .config import ComponentConfig
+from .core.config import ComponentConfig
+from .core.errors import RunError, SpecError
+from .core.files import read_bytes, write_bytes, write_json
+from .core.genotype import Genotype
+from .core.space import SearchSpace
+from .core.task import Task
 from .data import DataConfig, Dataset, Side
-from .errors import RunError, SpecError
-from .genotype import Genotype
-from .run_directory import existing_run, read_bytes, write_bytes, write_json
-from .space import SearchSpace, Task
+from .run_directory import existing_run
 from .spaces import SPACES
 
 

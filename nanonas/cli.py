@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .completion import asked_by_bash, complete_in_bash
-from .errors import NanonasError
+from .core.errors import NanonasError
 from .output import printable
 
 

@@ -17,12 +17,13 @@ from statistics import fmean
 from typing import Any
 
 from .conformance import conformance
+from .core.errors import RunError
+from .core.files import SCHEMA_VERSION
+from .core.statistics import mean_and_interval, pairwise
 from .curves import AXES, area, best_so_far, shared_range
-from .errors import RunError
-from .run_directory import SCHEMA_VERSION, beside
+from .run_directory import beside
 from .run_record import RunRecord, TrainResult, read_record
 from .spec import Spec, flat
-from .statistics import mean_and_interval, pairwise
 from .verdict import verdict
 
 MEASURES = ("test_accuracy", "val_accuracy", "params", "macs", "latency_ms")

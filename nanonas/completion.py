@@ -80,7 +80,7 @@ def data_settings(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _spec(given: dict[str, Any]) -> "Spec":
     """Of the preset, file or run that was given, with what was set before; any spec when there is none yet."""
-    from .errors import NanonasError
+    from .core.errors import NanonasError
     from .spec import Budget, Spec, load_spec, override_spec
 
     source: str | Path | None = given.get("preset")

@@ -16,7 +16,11 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from . import image_folder, torchvision_sets
-from .config import Config, absolute
+from .core.config import Config, absolute
+from .core.errors import DataError
+from .core.registry import Registry
+from .core.say import Say
+from .core.task import Task
 from .dataset_cache import (
     ArrayImages,
     Decodable,
@@ -30,10 +34,6 @@ from .dataset_cache import (
     read_part,
     write_entry,
 )
-from .errors import DataError
-from .output import Say
-from .registry import Registry
-from .space import Task
 
 TEST_FRACTION = 0.2
 SMALLEST_CLASS = 5

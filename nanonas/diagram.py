@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from . import layers
-from .genotype import Genotype
+from .core.genotype import Genotype
+from .core.task import Task
 from .graph import INPUT, Graph, Sum, add
 from .layers import Layer, Linear
 from .operations import OPERATIONS
-from .space import Task
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .errors import RunError, SpecError
+from .core.errors import RunError, SpecError
+from .core.files import write_json
+from .core.genotype import Genotype
+from .core.problem import Problem
+from .core.say import Say
+from .core.space import SearchSpace
+from .core.trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
 from .evaluators import EVALUATORS, Evaluator
 from .executors import EXECUTORS, Executor, Job, Outcome, Pending
 from .failures import Failures
-from .genotype import Genotype
 from .journal import Journal
 from .latency import Latency
-from .output import Say
-from .problem import Problem
 from .results import is_finished, summary
-from .run_directory import Log, begin, check_target, default_run, locked, write_json
-from .space import SearchSpace
+from .run_directory import Log, begin, check_target, default_run, locked
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES, Strategy
-from .trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
 
 KNOWN, INFEASIBLE = "were known already", "could not be scored"
 MANY_REPEATS = 200  # proposals in a row that are known already, before the strategy is asked for a stranger

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from .classifier import load_model
+from .core.errors import ExportError, NanonasError, RunError
+from .core.files import document, write_json
+from .core.say import Say
 from .data import Dataset, load_dataset
 from .environment import environment
-from .errors import ExportError, NanonasError, RunError
 from .exported import exported_files, made_here, sha256
 from .exporters import Metadata, by_suffix, reason
 from .inference import Model
-from .output import Say
-from .run_directory import Log, check_contents, count_test_look, document, locked, other_source, write_json
+from .run_directory import Log, check_contents, count_test_look, locked, other_source
 from .spec import override_data
 
 CALIBRATION_BINS = 15

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .core.files import read
 from .dataset_cache import cache_dir
-from .run_directory import read
 
 
 class Times(BaseModel):

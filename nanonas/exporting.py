@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from .classifier import Classifier, WithPreprocessing, load_model
+from .core.errors import ExportError
+from .core.files import document, write_json
+from .core.say import Say
 from .data import Dataset, load_dataset
-from .errors import ExportError
 from .exported import ExportedFile, Latencies, exported_files, remember, sha256
 from .exporters import EXPORTERS, Exporter, Metadata
 from .images import at_once
 from .inference import Model, softmax
 from .model_card import describe, write_card
-from .output import Say
-from .run_directory import Log, count_test_look, document, locked, other_source, write_json
+from .run_directory import Log, count_test_look, locked, other_source
 from .spec import override_data
 
 PARITY_IMAGES = 256

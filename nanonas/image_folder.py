@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import numpy as np
 
+from .core.errors import DataError
 from .dataset_cache import Labels, Pixels
-from .errors import DataError
 from .image_file import decode, header_of, strict_about_bombs
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from .classifier import Classifier, normalized
+from .core.errors import DataError, ExportError
 from .data import Dataset
-from .errors import DataError, ExportError
 from .exporters import Metadata, ModelFile
 from .images import at_once
 from .profile import latency_ms

@@ -9,11 +9,11 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import runtime
+from .core.files import document, read, write_json
+from .core.program import Program, Shape
+from .core.say import Say
+from .core.trial import LARGEST
 from .environment import cpu, version
-from .output import Say
-from .program import Program, Shape
-from .run_directory import document, read, write_json
-from .trial import LARGEST
 
 FUSED = ("Conv+Add", "Conv+Relu", "Conv+Add+Relu", "BatchNormalization+Relu", "Gemm+Relu", "Gemm+Sigmoid")
 """What onnxruntime computes in one kernel, where nothing else needs what lies between."""

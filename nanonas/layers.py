@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .program import Attributes, Program
+from .core.program import Attributes, Program
 
 if TYPE_CHECKING:
     from torch import nn

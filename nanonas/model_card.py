@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from .classifier import Classifier
+from .core.files import document, read, write_json, write_text
+from .core.numbers import count, duration
+from .core.statistics import wilson
 from .data import Dataset
 from .environment import environment
 from .exported import ExportedFile
 from .exporters import by_suffix
-from .run_directory import document, read, run_spec, write_json, write_text
+from .run_directory import run_spec
 from .run_record import SearchResult, TrainResult
-from .statistics import count, duration, wilson
 
 PLACES = {"best": "the winner of", "front": "from the front of", "other": "chosen by hand, not the winner of"}
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from . import layers
+from .core.registry import Registry
 from .layers import BatchNorm, Conv, Free, Layer, avg_pool, max_pool, relu
-from .registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,14 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import RunError
+from .core.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-
-Say = Callable[[str], None]
-"""Gets what happens, a line at a time."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal obeys, but for tab and newline
 

@@ -5,19 +5,19 @@ import time
 from contextlib import closing
 from typing import Any
 
+from .core.errors import EvaluationError, SpecError
+from .core.files import SCHEMA_VERSION
+from .core.problem import Problem
+from .core.say import Say
+from .core.trial import fidelity_key, training_seed
 from .engine import MAX_INFEASIBLE
 from .environment import cores
-from .errors import EvaluationError, SpecError
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS
 from .latency import Latency
-from .output import Say
-from .problem import Problem
-from .run_directory import SCHEMA_VERSION
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES
-from .trial import fidelity_key, training_seed
 
 SAMPLES = 1000
 LINE_BYTES = 1000  # of the journal and the log, for a trial

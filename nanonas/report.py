@@ -12,16 +12,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .errors import NanonasError
+from .core.errors import NanonasError
+from .core.numbers import count, duration
+from .core.pareto import scores
+from .core.problem import AT_32
+from .core.trial import Trial, at_highest_fidelity
 from .output import Output, printable
-from .pareto import scores
-from .problem import AT_32
 from .recipe import Progress
 from .results import front_of
 from .spaces import SPACES
 from .spec import Spec, load_spec, preset_names, preset_path
-from .statistics import count, duration
-from .trial import Trial, at_highest_fidelity
 
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
 BEST_SHOWN = 5

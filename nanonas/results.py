@@ -5,18 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError
+from .core.errors import RunError
+from .core.files import document, read_json
+from .core.pareto import front, scores
+from .core.problem import LATENCY, Problem
+from .core.ranking import aggregate, kendall
+from .core.space import SearchSpace
+from .core.trial import Trial, at_highest_fidelity, trial_of
 from .evaluators import Evaluator
 from .journal import Journal
 from .latency import Latency
-from .pareto import front, scores
-from .problem import LATENCY, Problem
-from .ranking import aggregate, kendall
-from .run_directory import document, read_json
-from .space import SearchSpace
 from .spec import Spec
 from .strategies import STRATEGIES
-from .trial import Trial, at_highest_fidelity, trial_of
 
 
 def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:

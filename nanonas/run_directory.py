@@ -5,26 +5,20 @@ import math
 import os
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
+from .core.errors import RunError
+from .core.files import heading, read_bytes, read_json, write_bytes, write_json, write_text
+from .core.say import Say
+from .core.trial import Line
 from .environment import environment, version
-from .errors import RunError
-from .output import Say
 from .spec import Spec, differences, load_spec
-from .trial import Line
 
-M = TypeVar("M", bound=BaseModel)
 Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""
-SCHEMA_VERSION = 1
-MAX_DOCUMENT = 64_000_000  # bytes of a JSON file
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # what mkstemp makes of a file's name
 ABANDONED = 60  # seconds without a write
 BEGINNINGS = ("environment.json", "latency.json")  # of a run killed in its first moment; or the table of another run
@@ -104,7 +98,7 @@ def _check_spent(run: Path, before: Spec, spec: Spec, lines: Sequence[Line]) -> 
 
 def write_environment(run: Path, threads: int, source: Source) -> None:
     """Args: threads: of each process that trains."""
-    write_json(run / "environment.json", _kind("environment") | environment(threads) | dict(source))
+    write_json(run / "environment.json", heading("environment") | environment(threads) | dict(source))
 
 
 def other_source(run: Path, source: Source, told_by: str = "train.json") -> str | None:
@@ -121,83 +115,6 @@ def check_source(run: Path, source: Source) -> None:
             f"{run} was begun on {'other data' if kind == 'data' else f'another {kind}'}: behind the same name lies "
             "something else now; choose another --out"
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """What a path holds that is no UTF-8 is written as an escape."""
-    write_bytes(path, text.encode(errors="backslashreplace"))
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Beside, then renamed: a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:
-    """Raises RunError, before anything is read, when a file is larger than any that is written here."""
-    size = path.stat().st_size
-    if size > limit:
-        raise RunError(f"{path} is damaged: {size:,} bytes, and no such file is larger than {limit:,}")
-    return path.read_bytes()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises RunError when the file is missing or is no JSON object."""
-    try:
-        document = json.loads(read_bytes(path))
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing") from None
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}") from None
-    if not isinstance(document, dict):
-        raise RunError(f"{path} is damaged: not a JSON object")
-    return document
-
-
-def read(path: Path, model: type[M], otherwise: str = "") -> M | None:
-    """None when the file is not there; RunError, with what can be done `otherwise`, when it is damaged."""
-    if not path.exists():
-        return None
-    try:
-        return model.model_validate(read_json(path))
-    except ValidationError as error:
-        advice = f"; {otherwise}" if otherwise else ""
-        raise RunError(f"{path} is damaged: {first_problem(error)}{advice}") from None
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first of what was wrong, and where: `metrics.params: Input should be a valid number`."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return f"{where + ': ' if where else ''}{first['msg']}"
-
-
-def document(kind: str, run: Path, **fields: Any) -> dict[str, Any]:
-    """A result file's content; every one names its kind, its version and its run."""
-    return {**_kind(kind), "run": readable(run), **fields}
-
-
-def readable(path: Path) -> str:
-    """A path as text, with ? for what is no UTF-8."""
-    return str(path).encode(errors="replace").decode()
-
-
-def _kind(kind: str) -> dict[str, Any]:
-    return {"kind": kind, "schema_version": SCHEMA_VERSION}
 
 
 def existing_run(run: Path) -> Path:

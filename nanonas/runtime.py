@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .core.program import IMAGE, Program, Shape
 from .layers import BatchNorm, Conv, write
 from .profile import SECONDS, run_seconds
-from .program import IMAGE, Program, Shape
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

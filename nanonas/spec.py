@@ -10,14 +10,14 @@ import yaml
 from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
-from .config import ComponentConfig, Config
+from .core.config import ComponentConfig, Config
+from .core.errors import SpecError, UnknownName
+from .core.problem import measures
+from .core.registry import Registry, nearest
 from .data import DataConfig
-from .errors import SpecError, UnknownName
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS, ExecutorConfig
-from .problem import measures
 from .recipe import Recipe
-from .registry import Registry, nearest
 from .spaces import SPACES
 from .strategies import STRATEGIES, StrategyConfig
 from .yaml_source import load_value, mark_of, parse, read_text

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .core.errors import EvaluationError, SpecError
 from .cuda_graph import CapturedStep
-from .errors import EvaluationError, SpecError
 from .images import Images, at_once, augment
 from .optimizers import SGD, Muon, Optimizer
 from .recipe import Recipe, share_of_side

@@ -9,18 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from .statistics import (
-    ALPHA,
-    TOO_MANY,
-    count,
-    duration,
-    p_text,
-    percent,
-    points,
-    seeds_needed,
-    tests_among,
-    three_digits,
-)
+from .core.numbers import count, duration, p_text, percent, points, three_digits
+from .core.statistics import ALPHA, TOO_MANY, seeds_needed, tests_among
 
 
 def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], comparable: bool = True) -> str:

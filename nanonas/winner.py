@@ -11,13 +11,16 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 
 from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
+from .core.errors import EvaluationError, RunError
+from .core.files import document, read, read_json, write_json, write_text
+from .core.genotype import Genotype
+from .core.problem import check_connected
+from .core.say import Say
+from .core.space import SearchSpace
+from .core.trial import training_seed
 from .data import Dataset, load_dataset
 from .environment import environment
-from .errors import EvaluationError, RunError
-from .genotype import Genotype
 from .images import Images
-from .output import Say
-from .problem import check_connected
 from .recipe import Progress
 from .results import best_trial, read_trials
 from .run_directory import (
@@ -25,22 +28,15 @@ from .run_directory import (
     check_source,
     check_target,
     count_test_look,
-    document,
     locked,
     other_source,
-    read,
-    read_json,
     run_spec,
     write_environment,
-    write_json,
-    write_text,
 )
 from .run_record import Found, SearchResult, TrainResult
-from .space import SearchSpace
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
 from .training import Trainer, memory_checked, parts_of_a_batch, predict, score, seeded, select_device
-from .trial import training_seed
 
 CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION_STEPS = 6

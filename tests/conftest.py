@@ -85,7 +85,7 @@ def exported_run(
 @pytest.fixture
 def gelu_network() -> "nn.Module":
     """Untrained, for images of 3×16×16 and ten classes: GELU, and a batch norm that no convolution can take in."""
-    from nanonas.space import Task
+    from nanonas.core.task import Task
     from nanonas.spaces import SPACES
 
     space = SPACES["mobile"](SPACES["mobile"].Config.model_validate({"activation": "gelu"}))

@@ -5,13 +5,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from nanonas.config import ComponentConfig
-from nanonas.errors import EvaluationError
+from nanonas.core.config import ComponentConfig
+from nanonas.core.errors import EvaluationError
+from nanonas.core.genotype import Genotype
+from nanonas.core.say import Say
+from nanonas.core.space import SearchSpace
+from nanonas.core.task import Task
+from nanonas.core.trial import Fidelity
 from nanonas.evaluators import EVALUATORS, Evaluator
-from nanonas.genotype import Genotype
-from nanonas.output import Say
-from nanonas.space import SearchSpace, Task
-from nanonas.trial import Fidelity
 
 
 class Fake(Evaluator):

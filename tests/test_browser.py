@@ -13,9 +13,9 @@ from run_folders import line
 from source import ROOT
 
 from nanonas.comparison import compare
-from nanonas.space import Task
+from nanonas.core.task import Task
+from nanonas.core.trial import Line
 from nanonas.spaces import SPACES
-from nanonas.trial import Line
 
 pytestmark = pytest.mark.external
 

@@ -7,7 +7,7 @@ from rich.console import Console
 from run_folders import EVOLUTION, GENOTYPES, RANDOM
 
 from nanonas.comparison import compare
-from nanonas.errors import RunError
+from nanonas.core.errors import RunError
 from nanonas.run_directory import run_spec
 from nanonas.verdict import renderable
 

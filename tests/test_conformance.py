@@ -140,7 +140,7 @@ def test_an_untested_run_has_made_no_choice_on_test_data(tmp_path: Path) -> None
 
 
 def test_a_damaged_count_of_looks_is_one_line(tmp_path: Path) -> None:
-    from nanonas.errors import RunError
+    from nanonas.core.errors import RunError
 
     run = run_folders.make_run(tmp_path / "a")
     (run / "test_looks.jsonl").write_text('{"command": "look"}\n')

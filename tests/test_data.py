@@ -23,8 +23,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from nanonas import data, dataset_cache, image_folder, torchvision_sets
+from nanonas.core.errors import DataError
 from nanonas.data import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset, split
-from nanonas.errors import DataError
 from nanonas.image_file import pixels_of
 
 # ---- tiny data sets on disk

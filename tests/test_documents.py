@@ -12,7 +12,7 @@ import run_folders
 from run_folders import make_run
 
 from nanonas import compare, evaluate
-from nanonas.run_directory import SCHEMA_VERSION
+from nanonas.core.files import SCHEMA_VERSION
 
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "files.md"
 

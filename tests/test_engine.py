@@ -15,19 +15,19 @@ from fakes import Fake
 from test_strategies import make_spec, outcomes, override_spec
 
 from nanonas import engine, runtime
+from nanonas.core.errors import EvaluationError, RunError, SpecError
+from nanonas.core.problem import Problem, measures
+from nanonas.core.task import Task
+from nanonas.core.trial import fidelity_key, training_seed
 from nanonas.engine import search
-from nanonas.errors import EvaluationError, RunError, SpecError
 from nanonas.evaluators import EVALUATORS
 from nanonas.failures import Failures
 from nanonas.latency import Latency
 from nanonas.planning import plan
-from nanonas.problem import Problem, measures
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec
-from nanonas.trial import fidelity_key, training_seed
 
 
 def run_all(spec: Any, run: Path) -> list[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanonas import evaluate
-from nanonas.errors import DataError, NanonasError, SpecError
+from nanonas.core.errors import DataError, NanonasError, SpecError
 from nanonas.evaluation import expected_calibration_error
 
 

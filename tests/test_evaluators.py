@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from nanonas.errors import EvaluationError, SpecError
+from nanonas.core.errors import EvaluationError, SpecError
+from nanonas.core.genotype import Genotype
+from nanonas.core.task import Task
 from nanonas.evaluators import EVALUATORS, Evaluator
 from nanonas.evaluators.training import side_in_pixels
-from nanonas.genotype import Genotype
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import load_spec
 

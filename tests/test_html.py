@@ -20,15 +20,15 @@ from hypothesis import strategies as st
 from run_folders import EVOLUTION, GENOTYPES, RANDOM, line
 
 from nanonas.comparison import compare
-from nanonas.errors import RunError
-from nanonas.genotype import Genotype
+from nanonas.core.errors import RunError
+from nanonas.core.genotype import Genotype
+from nanonas.core.pareto import front
+from nanonas.core.ranking import kendall
+from nanonas.core.task import Task
+from nanonas.core.trial import Line, trial_of
 from nanonas.html.network import network
 from nanonas.html.svg import round_count, ticks
-from nanonas.pareto import front
-from nanonas.ranking import kendall
-from nanonas.space import Task
 from nanonas.spaces import SPACES
-from nanonas.trial import Line, trial_of
 
 EVIL = "<script>alert('1')</script>&\"</style>"
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanonas.errors import RunError
-from nanonas.genotype import Genotype
+from nanonas.core.errors import RunError
+from nanonas.core.files import read_json, write_json
+from nanonas.core.genotype import Genotype
+from nanonas.core.trial import Trial
 from nanonas.journal import Journal
-from nanonas.run_directory import read_json, write_json
-from nanonas.trial import Trial
 
 
 def trial(number: int) -> Trial:

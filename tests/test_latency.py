@@ -12,13 +12,13 @@ import pytest
 from test_strategies import make_spec, outcomes
 
 from nanonas import runtime
+from nanonas.core.errors import RunError, SpecError
+from nanonas.core.program import IMAGE, Program
+from nanonas.core.task import Task
 from nanonas.engine import search
-from nanonas.errors import RunError, SpecError
 from nanonas.latency import Latency, operators
 from nanonas.layers import Branches, Conv, gelu, relu, write
 from nanonas.planning import plan
-from nanonas.program import IMAGE, Program
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 
 TASK = Task(3, 16, 12, 10)

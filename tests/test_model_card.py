@@ -15,11 +15,11 @@ from markdown_it import MarkdownIt
 from scipy.stats import binomtest
 
 from nanonas import export, load_spec, train
-from nanonas.errors import RunError
+from nanonas.core.errors import RunError
+from nanonas.core.statistics import wilson
 from nanonas.exporters import EXPORTERS
 from nanonas.model_card import code, markdown
 from nanonas.run_record import read_record
-from nanonas.statistics import wilson
 
 NAMES = ["<script>alert(1)</script>", "a|b", "`", "``x`", "*_[x](http://x)_*", "&lt;", "  ", "zwei\n# drei", "ö\u202e"]
 

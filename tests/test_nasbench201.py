@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nanonas.errors import SpecError
-from nanonas.genotype import Genotype
-from nanonas.pareto import Objectives
-from nanonas.problem import Problem
-from nanonas.space import Task
+from nanonas.core.errors import SpecError
+from nanonas.core.genotype import Genotype
+from nanonas.core.pareto import Objectives
+from nanonas.core.problem import Problem
+from nanonas.core.task import Task
 from nanonas.spaces.nasbench201 import PUBLISHED, NASBench201
 
 TASK = Task(3, 32, 32, 10)

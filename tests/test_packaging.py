@@ -148,8 +148,8 @@ def test_nothing_reads_pickles_or_runs_code_from_data() -> None:
 
 
 def test_a_registry_refuses_duplicates_and_unknown_names() -> None:
-    from nanonas.errors import UnknownName
-    from nanonas.registry import Registry
+    from nanonas.core.errors import UnknownName
+    from nanonas.core.registry import Registry
 
     registry: Registry[int] = Registry("thing")
     registry.add("first", 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanonas.pareto import crowding, dominates, hypervolume, ranks
+from nanonas.core.pareto import crowding, dominates, hypervolume, ranks
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=20)
 

@@ -11,9 +11,9 @@ from PIL import Image
 from test_strategies import make_spec
 
 from nanonas import data, load_spec
+from nanonas.core.errors import RunError
 from nanonas.data import load_dataset
 from nanonas.engine import search
-from nanonas.errors import RunError
 from nanonas.evaluators import EVALUATORS
 from nanonas.executors import EXECUTORS, Job, Outcome
 from nanonas.executors.pool import Handle, Message, Pool, PoolConfig, Server

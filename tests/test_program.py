@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from nanonas import layers
+from nanonas.core.program import ELEMENTWISE, FLOAT, IMAGE, Program, model_bytes, peak_memory
+from nanonas.core.task import Task
 from nanonas.exporters import EXPORTERS
 from nanonas.layers import BatchNorm, Branches, Conv, Linear, SqueezeExcitation, relu
 from nanonas.operations import OPERATIONS
-from nanonas.program import ELEMENTWISE, FLOAT, IMAGE, Program, model_bytes, peak_memory
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 
 TASK = Task(3, 17, 12, 10)

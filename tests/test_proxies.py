@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from nanonas.core.errors import EvaluationError, SpecError
+from nanonas.core.task import Task
 from nanonas.engine import search
-from nanonas.errors import EvaluationError, SpecError
 from nanonas.planning import plan
 from nanonas.proxies import PROXIES, jacov, naswot, proxy_scores, synflow
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import load_spec
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nanonas.ranking import aggregate, kendall, ranks_of
+from nanonas.core.ranking import aggregate, kendall, ranks_of
 
 
 def test_equal_values_share_their_mean_rank() -> None:

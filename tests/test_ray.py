@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from test_interrupts import SETS, lines
 
+from nanonas.core.errors import SpecError
 from nanonas.engine import search
-from nanonas.errors import SpecError
 from nanonas.spec import load_spec
 
 pytest.importorskip("ray")

@@ -10,9 +10,9 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from nanonas import search
+from nanonas.core.files import read_json
 from nanonas.output import Output
 from nanonas.report import FRONT_SHOWN, SearchView, View, search_table
-from nanonas.run_directory import read_json
 from nanonas.spec import Spec
 
 

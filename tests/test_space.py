@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanonas.errors import SpecError
+from nanonas.core.errors import SpecError
+from nanonas.core.space import SearchSpace
+from nanonas.core.task import Task
 from nanonas.layers import ACTIVATIONS
 from nanonas.operations import OPERATIONS
-from nanonas.space import SearchSpace, Task
 from nanonas.spaces import SPACES
 from nanonas.spaces.mobile import BLOCKS
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanonas.errors import NanonasError, SpecError, UnknownName
+from nanonas.core.errors import NanonasError, SpecError, UnknownName
 from nanonas.spec import Spec, differences, load_spec, override_spec, preset_names
 
 GOOD = """name: mine

@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanonas.statistics import (
-    compare_groups,
-    count,
-    duration,
-    holm,
-    least_p,
-    mean_and_interval,
-    pairwise,
-    percent,
-    points,
-    seeds_needed,
-)
+from nanonas.core.numbers import count, duration, percent, points
+from nanonas.core.statistics import compare_groups, holm, least_p, mean_and_interval, pairwise, seeds_needed
 from nanonas.verdict import is_shown, sentence
 
 

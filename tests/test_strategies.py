@@ -15,19 +15,19 @@ import pytest
 from scipy.stats import norm
 
 from nanonas import runtime
+from nanonas.core.errors import RunError, SpecError
+from nanonas.core.genotype import Genotype
+from nanonas.core.pareto import Objectives, hypervolume, scores
+from nanonas.core.problem import Problem
+from nanonas.core.program import Program
+from nanonas.core.task import Task
+from nanonas.core.trial import Proposal, Trial, at_highest_fidelity
 from nanonas.engine import search
-from nanonas.errors import RunError, SpecError
-from nanonas.genotype import Genotype
-from nanonas.pareto import Objectives, hypervolume, scores
-from nanonas.problem import Problem
-from nanonas.program import Program
 from nanonas.results import read_trials
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec, override_spec
 from nanonas.strategies import STRATEGIES, Strategy, predictor
 from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
-from nanonas.trial import Proposal, Trial, at_highest_fidelity
 
 SMALL: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 6, "sample_size": 3, "crossover_probability": 0.5},

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from nanonas.classifier import save_tensors
+from nanonas.core.errors import RunError, SpecError
+from nanonas.core.task import Task
 from nanonas.engine import search
-from nanonas.errors import RunError, SpecError
 from nanonas.evaluators import EVALUATORS
 from nanonas.network import MixedCell
 from nanonas.operations import OPERATIONS
 from nanonas.planning import plan
-from nanonas.space import Task
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec
 from nanonas.supernet import SupernetTrainer

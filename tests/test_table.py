@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from nanonas.core.errors import DataError, NanonasError, RunError, SpecError
 from nanonas.engine import search
-from nanonas.errors import DataError, NanonasError, RunError, SpecError
 from nanonas.planning import plan
 from nanonas.spaces.nasbench201 import PUBLISHED, NASBench201
 from nanonas.spec import Spec, load_spec

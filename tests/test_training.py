@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nanonas.errors import EvaluationError, SpecError
+from nanonas.core.errors import EvaluationError, SpecError
 from nanonas.images import Images, augment
 from nanonas.layers import Conv
 from nanonas.network import WideDepthwiseConv

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..config import ComponentConfig
-from ..genotype import Genotype
-from ..output import Say
-from ..registry import Registry, import_modules
-from ..space import SearchSpace, Task
-from ..trial import Fidelity
+from ..core.config import ComponentConfig
+from ..core.genotype import Genotype
+from ..core.registry import Registry, import_modules
+from ..core.say import Say
+from ..core.space import SearchSpace
+from ..core.task import Task
+from ..core.trial import Fidelity
 
 if TYPE_CHECKING:
     from ..data import Dataset

@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from ..config import ComponentConfig
-from ..trial import Fidelity
+from ..core.config import ComponentConfig
+from ..core.trial import Fidelity
 from . import EVALUATORS
 from .training import ImageSize, Training, side_in_pixels
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from ..core.errors import RunError, SpecError
+from ..core.genotype import Genotype
+from ..core.say import Say
+from ..core.space import SearchSpace
+from ..core.trial import Fidelity
 from ..data import split
-from ..errors import RunError, SpecError
-from ..genotype import Genotype
-from ..output import Say
 from ..recipe import Epochs
-from ..space import SearchSpace
-from ..trial import Fidelity
 from . import EVALUATORS
 from .training import Effort, Training
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ..config import ComponentConfig, absolute
+from ..core.config import ComponentConfig, absolute
+from ..core.errors import DataError, SpecError
+from ..core.genotype import Genotype
+from ..core.problem import measures
+from ..core.registry import nearest
+from ..core.say import Say
+from ..core.space import SearchSpace
+from ..core.task import Task
+from ..core.trial import Fidelity
 from ..data import DataConfig, known_task
-from ..errors import DataError, SpecError
-from ..genotype import Genotype
-from ..output import Say
-from ..problem import measures
-from ..registry import nearest
-from ..space import SearchSpace, Task
-from ..trial import Fidelity
 from . import EVALUATORS, Evaluator
 
 if TYPE_CHECKING:

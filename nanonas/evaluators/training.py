@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from ..config import ComponentConfig
+from ..core.config import ComponentConfig
+from ..core.errors import EvaluationError
+from ..core.genotype import Genotype
+from ..core.say import Say
+from ..core.space import SearchSpace
+from ..core.task import Task
+from ..core.trial import Fidelity
 from ..data import load_dataset, split
-from ..errors import EvaluationError
-from ..genotype import Genotype
 from ..image_folder import LARGEST_SIDE
-from ..output import Say
 from ..recipe import Epochs, Recipe, share_of_side
-from ..space import SearchSpace, Task
-from ..trial import Fidelity
 from . import EVALUATORS, Evaluator
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field, field_validator
 
-from ..config import ComponentConfig
-from ..registry import Registry, import_modules
-from ..trial import Fidelity
+from ..core.config import ComponentConfig
+from ..core.registry import Registry, import_modules
+from ..core.trial import Fidelity
 
 if TYPE_CHECKING:
     from ..data import Dataset

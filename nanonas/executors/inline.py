@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Literal
 
-from ..errors import RunError
+from ..core.errors import RunError
 from . import EXECUTORS, Executor, ExecutorConfig, Job, Outcome, Pending
 from .worker import Worker
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from ..core.errors import DataError, NanonasError, RunError
 from ..data import open_dataset, provide
-from ..errors import DataError, NanonasError, RunError
 from . import Executor, ExecutorConfig, Job, Outcome, Pending
 from .worker import Worker
 

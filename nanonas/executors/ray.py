@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..errors import RunError, SpecError
+from ..core.errors import RunError, SpecError
 from ..evaluators import EVALUATORS
 from . import EXECUTORS, Job
 from .pool import Handle, Message, Pool, PoolConfig, Server

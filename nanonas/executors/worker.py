@@ -5,11 +5,11 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import EvaluationError, NanonasError
+from ..core.errors import EvaluationError, NanonasError
+from ..core.space import SearchSpace
+from ..core.trial import LARGEST
 from ..evaluators import EVALUATORS, Evaluator
-from ..space import SearchSpace
 from ..spaces import SPACES
-from ..trial import LARGEST
 from . import Job, Outcome
 
 if TYPE_CHECKING:

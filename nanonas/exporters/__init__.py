@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..core.errors import ExportError
+from ..core.registry import Registry, import_modules
 from ..data import DataConfig, Side
-from ..errors import ExportError
-from ..registry import Registry, import_modules
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,8 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunError
-from ..run_directory import write_bytes
+from ..core.errors import RunError
+from ..core.files import write_bytes
 from ..run_record import Groups
 from .compared import Compared
 from .sections import SECTIONS, headline, title

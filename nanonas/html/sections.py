@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..core.genotype import Genotype
+from ..core.numbers import duration
 from ..curves import AXES
 from ..diagram import Drawn
-from ..genotype import Genotype
 from ..run_record import RunRecord
-from ..statistics import duration
 from ..verdict import cells
 from .account import conformance, environment, repeat, statistics
 from .compared import Compared

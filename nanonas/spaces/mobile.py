@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from .. import chain, layers
-from ..config import ComponentConfig, distinct
+from ..core.config import ComponentConfig, distinct
+from ..core.errors import SpecError
+from ..core.genotype import Genotype, Value
+from ..core.program import Program
+from ..core.registry import Registry
+from ..core.space import Choice, SearchSpace
+from ..core.task import Task
 from ..diagram import DiagramBuilder, Node
-from ..errors import SpecError
-from ..genotype import Genotype, Value
 from ..layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation
-from ..program import Program
-from ..registry import Registry
-from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
 if TYPE_CHECKING:

@@ -11,15 +11,16 @@ from pydantic import Field, field_validator
 from .. import chain, layers
 from ..cell import EDGES, NODES, drawing, flow, graph_builder, rows
 from ..chain import Block
-from ..config import ComponentConfig, distinct
+from ..core.config import ComponentConfig, distinct
+from ..core.errors import SpecError
+from ..core.genotype import Genotype, Value
+from ..core.program import Program
+from ..core.space import Choice, SearchSpace
+from ..core.task import Task
 from ..diagram import DiagramBuilder, Node
-from ..errors import SpecError
-from ..genotype import Genotype, Value
 from ..graph import INPUT, Graph, add, neighbourhoods
 from ..layers import BatchNorm, Conv, Free, Layer, Linear, relu
 from ..operations import OPERATIONS
-from ..program import Program
-from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
 if TYPE_CHECKING:

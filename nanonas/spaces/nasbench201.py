@@ -10,15 +10,16 @@ from pydantic import Field
 
 from .. import chain, layers
 from ..cell import EDGES, NODES, drawing, flow, graph_builder
-from ..config import ComponentConfig
+from ..core.config import ComponentConfig
+from ..core.errors import SpecError
+from ..core.genotype import Genotype, Value
+from ..core.program import Program
+from ..core.space import Choice, SearchSpace
+from ..core.task import Task
 from ..diagram import DiagramBuilder, Node
-from ..errors import SpecError
-from ..genotype import Genotype, Value
 from ..graph import INPUT, Graph, Sum, add, neighbourhoods
 from ..layers import BatchNorm, Branches, Conv, Layer, Linear, relu
 from ..operations import OPERATIONS
-from ..program import Program
-from ..space import Choice, SearchSpace, Task
 from . import SPACES
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..config import ComponentConfig
-from ..pareto import scores
-from ..problem import Problem
-from ..registry import Registry, import_modules
-from ..trial import Fidelity, Proposal, Trial
+from ..core.config import ComponentConfig
+from ..core.pareto import scores
+from ..core.problem import Problem
+from ..core.registry import Registry, import_modules
+from ..core.trial import Fidelity, Proposal, Trial
 
 Accepts = Callable[[Proposal], bool]
 """Whether a proposal is new at its fidelity, can be scored and meets the constraints.

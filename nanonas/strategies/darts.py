@@ -4,10 +4,10 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from ..genotype import Genotype, Value
-from ..problem import Problem
-from ..space import Choice
-from ..trial import Proposal, Trial
+from ..core.genotype import Genotype, Value
+from ..core.problem import Problem
+from ..core.space import Choice
+from ..core.trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 SCALES = 60  # random options of the choices that are not learned, for each set of learned ones

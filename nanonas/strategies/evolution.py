@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..problem import Problem
-from ..trial import Proposal, Trial
+from ..core.problem import Problem
+from ..core.trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 

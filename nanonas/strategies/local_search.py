@@ -3,8 +3,8 @@
 import random
 from typing import Literal
 
-from ..problem import Problem
-from ..trial import Proposal, Trial
+from ..core.problem import Problem
+from ..core.trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 

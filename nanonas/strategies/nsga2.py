@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..pareto import crowding, ranks
-from ..problem import Problem
-from ..trial import Proposal, Trial
+from ..core.pareto import crowding, ranks
+from ..core.problem import Problem
+from ..core.trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ..genotype import Genotype
-from ..pareto import front
-from ..pareto import scores as scores_of
-from ..problem import Problem, measures
-from ..ranking import ranks_of
-from ..space import SearchSpace
-from ..trial import Proposal, Trial
+from ..core.genotype import Genotype
+from ..core.pareto import front
+from ..core.pareto import scores as scores_of
+from ..core.problem import Problem, measures
+from ..core.ranking import ranks_of
+from ..core.space import SearchSpace
+from ..core.trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 PARENTS = 5  # of candidates: the best so far; where there are costs, the front

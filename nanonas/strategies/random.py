@@ -3,7 +3,7 @@
 import random
 from typing import Literal
 
-from ..trial import Proposal, Trial
+from ..core.trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..errors import SpecError
-from ..problem import Problem
-from ..registry import nearest
-from ..trial import Proposal, Trial, fidelity_key
+from ..core.errors import SpecError
+from ..core.problem import Problem
+from ..core.registry import nearest
+from ..core.trial import Proposal, Trial, fidelity_key
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 from .random import RandomSearch
 from .sampler import Sampler

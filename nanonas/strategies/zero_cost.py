@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..errors import SpecError
-from ..problem import Problem
-from ..ranking import aggregate
-from ..trial import Proposal, Trial
+from ..core.errors import SpecError
+from ..core.problem import Problem
+from ..core.ranking import aggregate
+from ..core.trial import Proposal, Trial
 from . import STRATEGIES, Accepts, Strategy, StrategyConfig
 from .evolution import RegularizedEvolution
 from .sampler import Successor

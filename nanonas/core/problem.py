@@ -10,12 +10,13 @@ from .errors import SpecError
 from .genotype import Genotype
 from .pareto import Objectives
 from .program import MEASURES, Program
-from .space import SearchSpace, Task
+from .space import SearchSpace
+from .task import Task
 from .trial import Fidelity
 
 if TYPE_CHECKING:
-    from .evaluators import Evaluator
-    from .spec import Spec
+    from ..evaluators import Evaluator
+    from ..spec import Spec
 
 LATENCY = "latency_ms"
 """Of one image on one thread of this machine: predicted, since a measurement would steer a search by its noise."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .config import ComponentConfig
 from .errors import SpecError
 from .genotype import Genotype, Value
+from .task import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,16 +26,6 @@ class Choice:
 
     name: str
     options: tuple[Value, ...]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network must fit: the shape of the images (C, H, W) and the number of classes."""
-
-    channels: int
-    height: int
-    width: int
-    classes: int
 
 
 class SearchSpace(ABC):

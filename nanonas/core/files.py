@@ -1,0 +1,92 @@
+"""Files that no crash tears and no stranger abuses: written beside and renamed, measured before they are read."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .errors import RunError
+
+M = TypeVar("M", bound=BaseModel)
+SCHEMA_VERSION = 1
+MAX_DOCUMENT = 64_000_000  # bytes of a JSON file
+
+
+def write_text(path: Path, text: str) -> None:
+    """What a path holds that is no UTF-8 is written as an escape."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Beside, then renamed: a reader sees the old file or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:
+    """Raises RunError, before anything is read, when a file is larger than any that is written here."""
+    size = path.stat().st_size
+    if size > limit:
+        raise RunError(f"{path} is damaged: {size:,} bytes, and no such file is larger than {limit:,}")
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises RunError when the file is missing or is no JSON object."""
+    try:
+        document = json.loads(read_bytes(path))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} is damaged: {error}") from None
+    if not isinstance(document, dict):
+        raise RunError(f"{path} is damaged: not a JSON object")
+    return document
+
+
+def read(path: Path, model: type[M], otherwise: str = "") -> M | None:
+    """None when the file is not there; RunError, with what can be done `otherwise`, when it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        advice = f"; {otherwise}" if otherwise else ""
+        raise RunError(f"{path} is damaged: {first_problem(error)}{advice}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of what was wrong, and where: `metrics.params: Input should be a valid number`."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where + ': ' if where else ''}{first['msg']}"
+
+
+def document(kind: str, run: Path, **fields: Any) -> dict[str, Any]:
+    """A result file's content; every one names its kind, its version and its run."""
+    return {**heading(kind), "run": readable(run), **fields}
+
+
+def readable(path: Path) -> str:
+    """A path as text, with ? for what is no UTF-8."""
+    return str(path).encode(errors="replace").decode()
+
+
+def heading(kind: str) -> dict[str, Any]:
+    return {"kind": kind, "schema_version": SCHEMA_VERSION}
