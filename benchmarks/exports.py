@@ -28,7 +28,7 @@ from nanonas.core.task import Task
 from nanonas.environment import environment
 from nanonas.exporters import EXPORTERS
 from nanonas.exporting import check_parity, parity, rounding
-from nanonas.layers import ACTIVATIONS
+from nanonas.networks.layers import ACTIVATIONS
 from nanonas.spaces import SPACES
 
 FORMATS = ("onnx", "torchscript", "pt2")

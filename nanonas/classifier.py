@@ -8,18 +8,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from .core.config import ComponentConfig
 from .core.errors import RunError, SpecError
-from .core.files import read_bytes, write_bytes, write_json
+from .core.files import read_bytes, write_json
 from .core.genotype import Genotype
 from .core.space import SearchSpace
 from .core.task import Task
 from .data import DataConfig, Dataset, Side
 from .run_directory import existing_run
+from .networks.weights import load_tensors, save_tensors
 from .spaces import SPACES
 
 
@@ -174,20 +173,6 @@ def load_model(run: Path | str) -> Classifier:
     except RuntimeError as error:
         raise RunError(f"{weights} does not fit {run / 'model.json'}: {str(error).splitlines()[-1].strip()}") from None
     return classifier.eval()
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    write_bytes(path, save(tensors, metadata))
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata; RunError when the file is truncated or no safetensors file."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        return load_file(path), metadata
-    except (SafetensorError, ValueError) as error:
-        raise RunError(f"{path} is damaged: {error}; delete it and train again") from None
 
 
 def _meaning(card: Card) -> tuple[SearchSpace, Genotype]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .core.program import IMAGE, Program, Shape
-from .layers import BatchNorm, Conv, write
+from .networks.layers import BatchNorm, Conv, write
 from .profile import SECONDS, run_seconds
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .classifier import load_tensors, save_tensors
 from .images import Images, augment
-from .network import MixedCell
+from .networks.network import MixedCell
+from .networks.weights import load_tensors, save_tensors
 from .recipe import Recipe
 from .training import Trainer
 

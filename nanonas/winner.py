@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
-from .classifier import Card, Classifier, load_tensors, save_model, save_tensors
+from .classifier import Card, Classifier, save_model
 from .core.errors import EvaluationError, RunError
 from .core.files import document, read, read_json, write_json, write_text
 from .core.genotype import Genotype
@@ -21,6 +21,7 @@ from .core.trial import training_seed
 from .data import Dataset, load_dataset
 from .environment import environment
 from .images import Images
+from .networks.weights import load_tensors, save_tensors
 from .recipe import Progress
 from .results import best_trial, read_trials
 from .run_directory import (

@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from nanonas.graph import INPUT, Graph, GraphBuilder, Sum, add, neighbourhoods
+from nanonas.networks.graph import INPUT, Graph, GraphBuilder, Sum, add, neighbourhoods
 
 NASBENCH201 = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 

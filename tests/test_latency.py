@@ -17,7 +17,7 @@ from nanonas.core.program import IMAGE, Program
 from nanonas.core.task import Task
 from nanonas.engine import search
 from nanonas.latency import Latency, operators
-from nanonas.layers import Branches, Conv, gelu, relu, write
+from nanonas.networks.layers import Branches, Conv, gelu, relu, write
 from nanonas.planning import plan
 from nanonas.spaces import SPACES
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nanonas import layers as formulas
-from nanonas.operations import OPERATIONS, Operation
+from nanonas.networks import layers as formulas
+from nanonas.networks.operations import OPERATIONS, Operation
 
 CASES = [(8, 8, 1), (8, 8, 2), (8, 12, 1), (8, 12, 2)]
 

@@ -9,12 +9,12 @@ import onnx
 import pytest
 import torch
 
-from nanonas import layers
 from nanonas.core.program import ELEMENTWISE, FLOAT, IMAGE, Program, model_bytes, peak_memory
 from nanonas.core.task import Task
 from nanonas.exporters import EXPORTERS
-from nanonas.layers import BatchNorm, Branches, Conv, Linear, SqueezeExcitation, relu
-from nanonas.operations import OPERATIONS
+from nanonas.networks import layers
+from nanonas.networks.layers import BatchNorm, Branches, Conv, Linear, SqueezeExcitation, relu
+from nanonas.networks.operations import OPERATIONS
 from nanonas.spaces import SPACES
 
 TASK = Task(3, 17, 12, 10)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nanonas.core.errors import SpecError
 from nanonas.core.space import SearchSpace
 from nanonas.core.task import Task
-from nanonas.layers import ACTIVATIONS
-from nanonas.operations import OPERATIONS
+from nanonas.networks.layers import ACTIVATIONS
+from nanonas.networks.operations import OPERATIONS
 from nanonas.spaces import SPACES
 from nanonas.spaces.mobile import BLOCKS
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from nanonas.classifier import save_tensors
 from nanonas.core.errors import RunError, SpecError
 from nanonas.core.task import Task
 from nanonas.engine import search
 from nanonas.evaluators import EVALUATORS
-from nanonas.network import MixedCell
-from nanonas.operations import OPERATIONS
+from nanonas.networks.network import MixedCell
+from nanonas.networks.operations import OPERATIONS
+from nanonas.networks.weights import save_tensors
 from nanonas.planning import plan
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec

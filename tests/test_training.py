@@ -7,8 +7,8 @@ from torch import nn
 
 from nanonas.core.errors import EvaluationError, SpecError
 from nanonas.images import Images, augment
-from nanonas.layers import Conv
-from nanonas.network import WideDepthwiseConv
+from nanonas.networks.layers import Conv
+from nanonas.networks.modules import WideDepthwiseConv
 from nanonas.recipe import Recipe
 from nanonas.training import (
     Trainer,

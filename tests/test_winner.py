@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from nanonas import compare, evaluate, export, load_model, train, winner
-from nanonas.classifier import load_tensors, save_tensors
 from nanonas.core.errors import EvaluationError, NanonasError, RunError, SpecError
 from nanonas.data import load_dataset
+from nanonas.networks.weights import load_tensors, save_tensors
 from nanonas.recipe import Progress
 from nanonas.run_directory import count_test_look
 from nanonas.training import Trainer

@@ -7,7 +7,7 @@ from typing import Any
 from ..core.genotype import Genotype
 from ..core.numbers import duration
 from ..curves import AXES
-from ..diagram import Drawn
+from ..networks.diagram import Drawn
 from ..run_record import RunRecord
 from ..verdict import cells
 from .account import conformance, environment, repeat, statistics

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from .. import chain, layers
 from ..core.config import ComponentConfig, distinct
 from ..core.errors import SpecError
 from ..core.genotype import Genotype, Value
@@ -15,8 +14,9 @@ from ..core.program import Program
 from ..core.registry import Registry
 from ..core.space import Choice, SearchSpace
 from ..core.task import Task
-from ..diagram import DiagramBuilder, Node
-from ..layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation
+from ..networks import chain, layers
+from ..networks.diagram import DiagramBuilder, Node
+from ..networks.layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation
 from . import SPACES
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Mobile(SearchSpace):
         return chain.program(self._blocks(genotype, task), self._head(genotype, task), task)
 
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
-        from ..network import ChainNetwork
+        from ..networks.network import ChainNetwork
 
         return ChainNetwork(self._blocks(genotype, task), self._head(genotype, task), self.config.dropout)
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from .. import chain, layers
-from ..cell import EDGES, NODES, drawing, flow, graph_builder, rows
-from ..chain import Block
 from ..core.config import ComponentConfig, distinct
 from ..core.errors import SpecError
 from ..core.genotype import Genotype, Value
 from ..core.program import Program
 from ..core.space import Choice, SearchSpace
 from ..core.task import Task
-from ..diagram import DiagramBuilder, Node
-from ..graph import INPUT, Graph, add, neighbourhoods
-from ..layers import BatchNorm, Conv, Free, Layer, Linear, relu
-from ..operations import OPERATIONS
+from ..networks import chain, layers
+from ..networks.cell import EDGES, NODES, drawing, flow, graph_builder, rows
+from ..networks.chain import Block
+from ..networks.diagram import DiagramBuilder, Node
+from ..networks.graph import INPUT, Graph, add, neighbourhoods
+from ..networks.layers import BatchNorm, Conv, Free, Layer, Linear, relu
+from ..networks.operations import OPERATIONS
 from . import SPACES
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Nano(SearchSpace):
         return chain.program(self._blocks(genotype, task), self._head(genotype, task), task)
 
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
-        from ..network import ChainNetwork
+        from ..networks.network import ChainNetwork
 
         if not self.is_connected(genotype):
             raise SpecError(f"genotype {genotype} does not connect its input to its output")
@@ -163,7 +163,7 @@ class Nano(SearchSpace):
 
     def supernet(self, task: Task, channels: int) -> "nn.Module":
         """One cell a stage, without residual connections; its edges are learned, depths and widths are not."""
-        from ..network import ChainNetwork
+        from ..networks.network import ChainNetwork
 
         cells = [[_mixed(stage + 1, self.config.operations, channels * 2**stage)] for stage in range(STAGES)]
         head = Linear(channels * 2 ** (STAGES - 1), task.classes)
@@ -207,7 +207,7 @@ def _mixed(stage: int, operations: Sequence[str], channels: int) -> Layer:
     """A cell of the supernet; only built, never measured or written."""
 
     def module() -> "nn.Module":
-        from ..network import MixedCell
+        from ..networks.network import MixedCell
 
         return MixedCell(EDGES, _edge_names(stage), operations, channels)
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from .. import chain, layers
-from ..cell import EDGES, NODES, drawing, flow, graph_builder
 from ..core.config import ComponentConfig
 from ..core.errors import SpecError
 from ..core.genotype import Genotype, Value
 from ..core.program import Program
 from ..core.space import Choice, SearchSpace
 from ..core.task import Task
-from ..diagram import DiagramBuilder, Node
-from ..graph import INPUT, Graph, Sum, add, neighbourhoods
-from ..layers import BatchNorm, Branches, Conv, Layer, Linear, relu
-from ..operations import OPERATIONS
+from ..networks import chain, layers
+from ..networks.cell import EDGES, NODES, drawing, flow, graph_builder
+from ..networks.diagram import DiagramBuilder, Node
+from ..networks.graph import INPUT, Graph, Sum, add, neighbourhoods
+from ..networks.layers import BatchNorm, Branches, Conv, Layer, Linear, relu
+from ..networks.operations import OPERATIONS
 from . import SPACES
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class NASBench201(SearchSpace):
         return chain.program(self._blocks(genotype.values, task), self._head(task), task)
 
     def build(self, genotype: Genotype, task: Task) -> "nn.Module":
-        from ..network import ChainNetwork
+        from ..networks.network import ChainNetwork
 
         return ChainNetwork(self._blocks(genotype.values, task), self._head(task), dropout=0.0)
 
@@ -182,7 +182,7 @@ class EdgeCell:
         return nodes[-1]
 
     def build(self) -> "nn.Module":
-        from ..network import CellModule
+        from ..networks.network import CellModule
 
         return CellModule(EDGES, self.edges, self.channels)
 

@@ -6,8 +6,8 @@
 import math
 from collections.abc import Sequence
 
-from .core.program import IMAGE, Program
-from .core.task import Task
+from ..core.program import IMAGE, Program
+from ..core.task import Task
 from .graph import Graph, Sum
 from .layers import Layer, macs, params, reduced, write
 from .operations import OPERATIONS

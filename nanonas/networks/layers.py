@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .core.program import Attributes, Program
+from ..core.program import Attributes, Program
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,7 +61,7 @@ class Conv:
     def build(self) -> "nn.Module":
         from torch import nn
 
-        from .network import WideDepthwiseConv
+        from .modules import WideDepthwiseConv
 
         is_wide = self.groups == self.c_in > 1 and self.kernel > 3
         return (WideDepthwiseConv if is_wide else nn.Conv2d)(
@@ -169,7 +169,7 @@ class Branches:
         return program.sum([write(branch, program, x) for branch in self.branches])
 
     def build(self) -> "nn.Module":
-        from .network import SumModule
+        from .modules import SumModule
 
         return SumModule([build(branch) for branch in self.branches])
 
@@ -196,7 +196,7 @@ class SqueezeExcitation:
         return program.add("Mul", (x, program.add("Unsqueeze", (shares,), (self.channels, 1, 1))), program.shape(x))
 
     def build(self) -> "nn.Module":
-        from .network import SqueezeExcitationModule
+        from .modules import SqueezeExcitationModule
 
         return SqueezeExcitationModule(self.channels, self.hidden)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ..core.registry import Registry
 from . import layers
-from .core.registry import Registry
 from .layers import BatchNorm, Conv, Free, Layer, avg_pool, max_pool, relu
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _skip(c_in: int, c_out: int, stride: int) -> list[Layer]:
 
 def _none(c_in: int, c_out: int, stride: int) -> list[Layer]:
     def module() -> "nn.Module":
-        from .network import Zero
+        from .modules import Zero
 
         return Zero(c_out, stride)
 

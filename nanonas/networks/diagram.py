@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from ..core.genotype import Genotype
+from ..core.task import Task
 from . import layers
-from .core.genotype import Genotype
-from .core.task import Task
 from .graph import INPUT, Graph, Sum, add
 from .layers import Layer, Linear
 from .operations import OPERATIONS
