@@ -24,7 +24,7 @@ import torch
 from common import Record, as_trained, evaluated, machine_of, side_by_side
 from torch import Tensor
 
-from nanonas.environment import environment
+from nanonas.devices.environment import environment
 from nanonas.training import Trainer
 
 RECORD = Record("ablation")

@@ -16,9 +16,9 @@ from nanonas.core.files import write_text
 from nanonas.core.genotype import Genotype
 from nanonas.core.problem import Problem
 from nanonas.core.space import SearchSpace
-from nanonas.environment import cores, environment
+from nanonas.devices.environment import cores, environment
+from nanonas.devices.latency import Latency
 from nanonas.evaluators import EVALUATORS, Evaluator
-from nanonas.latency import Latency
 from nanonas.recipe import Recipe
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec

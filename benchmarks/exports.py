@@ -25,7 +25,7 @@ from nanonas.core.errors import ExportError
 from nanonas.core.genotype import Genotype
 from nanonas.core.space import SearchSpace
 from nanonas.core.task import Task
-from nanonas.environment import environment
+from nanonas.devices.environment import environment
 from nanonas.exporters import EXPORTERS
 from nanonas.exporting import check_parity, parity, rounding
 from nanonas.networks.layers import ACTIVATIONS

@@ -30,7 +30,7 @@ from nanonas import load_spec
 from nanonas.core.ranking import aggregate, kendall
 from nanonas.core.space import SearchSpace
 from nanonas.core.trial import training_seed
-from nanonas.environment import environment
+from nanonas.devices.environment import environment
 from nanonas.evaluators import Evaluator
 from nanonas.spec import Spec
 

@@ -12,7 +12,7 @@ import torch
 from common import Record
 from whole_runs import data_of, measure, options, search
 
-from nanonas.environment import environment
+from nanonas.devices.environment import environment
 
 RECORD = Record("gpu")
 PRESET = "cifar10-evo"

@@ -17,14 +17,14 @@ from common import Record
 
 from nanonas import export, load_model
 from nanonas.data import load_dataset
-from nanonas.environment import environment
+from nanonas.devices.compute import threads
+from nanonas.devices.environment import environment
+from nanonas.devices.profile import latency_ms
 from nanonas.exporters import EXPORTERS
 from nanonas.exporting import metadata_of
 from nanonas.inference import Model
-from nanonas.profile import latency_ms
 from nanonas.run_directory import count_test_look
 from nanonas.spec import override_data
-from nanonas.training import threads
 
 FORMATS = ("onnx", "onnx-int8", "executorch", "executorch-int8")
 

@@ -32,11 +32,11 @@ from scipy.stats import spearmanr
 from nanonas.core.genotype import Genotype
 from nanonas.core.program import Program
 from nanonas.core.space import SearchSpace
-from nanonas.environment import cores, environment
+from nanonas.devices.compute import threads
+from nanonas.devices.environment import cores, environment
+from nanonas.devices.latency import Latency, operators
+from nanonas.devices.profile import latency_ms
 from nanonas.exporters import EXPORTERS
-from nanonas.latency import Latency, operators
-from nanonas.profile import latency_ms
-from nanonas.training import threads
 
 MUTATIONS = 3
 ATTEMPTS = 100  # mutants of a network, before it may teach the table itself

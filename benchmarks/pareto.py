@@ -19,7 +19,7 @@ from common import Record, machine_of
 from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.core.pareto import hypervolume
-from nanonas.environment import cores, environment
+from nanonas.devices.environment import cores, environment
 from nanonas.run_record import read_record
 from nanonas.spec import load_spec
 

@@ -29,10 +29,11 @@ from whole_runs import data_of, options, search, settings
 
 from nanonas import load_spec
 from nanonas.data import load_dataset
-from nanonas.environment import environment
+from nanonas.devices.compute import threads
+from nanonas.devices.environment import environment
 from nanonas.images import Images
 from nanonas.spaces import SPACES
-from nanonas.training import Trainer, parts_of_a_batch, threads
+from nanonas.training import Trainer, parts_of_a_batch
 
 RECORD = Record("parts")
 PRESET = "cifar10-evo"

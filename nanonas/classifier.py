@@ -17,8 +17,8 @@ from .core.genotype import Genotype
 from .core.space import SearchSpace
 from .core.task import Task
 from .data import DataConfig, Dataset, Side
-from .run_directory import existing_run
 from .networks.weights import load_tensors, save_tensors
+from .run_directory import existing_run
 from .spaces import SPACES
 
 

@@ -16,11 +16,11 @@ from .core.problem import Problem
 from .core.say import Say
 from .core.space import SearchSpace
 from .core.trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
+from .devices.latency import Latency
 from .evaluators import EVALUATORS, Evaluator
 from .executors import EXECUTORS, Executor, Job, Outcome, Pending
 from .failures import Failures
 from .journal import Journal
-from .latency import Latency
 from .results import is_finished, summary
 from .run_directory import Log, begin, check_target, default_run, locked
 from .spaces import SPACES

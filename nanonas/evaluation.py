@@ -12,7 +12,7 @@ from .core.errors import ExportError, NanonasError, RunError
 from .core.files import document, write_json
 from .core.say import Say
 from .data import Dataset, load_dataset
-from .environment import environment
+from .devices.environment import environment
 from .exported import exported_files, made_here, sha256
 from .exporters import Metadata, by_suffix, reason
 from .inference import Model

@@ -14,7 +14,7 @@ from .core.files import document, read, write_json, write_text
 from .core.numbers import count, duration
 from .core.statistics import wilson
 from .data import Dataset
-from .environment import environment
+from .devices.environment import environment
 from .exported import ExportedFile
 from .exporters import by_suffix
 from .run_directory import run_spec

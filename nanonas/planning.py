@@ -10,11 +10,11 @@ from .core.files import SCHEMA_VERSION
 from .core.problem import Problem
 from .core.say import Say
 from .core.trial import fidelity_key, training_seed
+from .devices.environment import cores
+from .devices.latency import Latency
 from .engine import MAX_INFEASIBLE
-from .environment import cores
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS
-from .latency import Latency
 from .spaces import SPACES
 from .spec import Spec
 from .strategies import STRATEGIES

@@ -12,9 +12,9 @@ from .core.problem import LATENCY, Problem
 from .core.ranking import aggregate, kendall
 from .core.space import SearchSpace
 from .core.trial import Trial, at_highest_fidelity, trial_of
+from .devices.latency import Latency
 from .evaluators import Evaluator
 from .journal import Journal
-from .latency import Latency
 from .spec import Spec
 from .strategies import STRATEGIES
 

@@ -14,7 +14,7 @@ from .core.errors import RunError
 from .core.files import heading, read_bytes, read_json, write_bytes, write_json, write_text
 from .core.say import Say
 from .core.trial import Line
-from .environment import environment, version
+from .devices.environment import environment, version
 from .spec import Spec, differences, load_spec
 
 Source = Mapping[str, Mapping[str, str]]

@@ -19,7 +19,8 @@ from .core.say import Say
 from .core.space import SearchSpace
 from .core.trial import training_seed
 from .data import Dataset, load_dataset
-from .environment import environment
+from .devices.compute import memory_checked, seeded, select_device
+from .devices.environment import environment
 from .images import Images
 from .networks.weights import load_tensors, save_tensors
 from .recipe import Progress
@@ -37,7 +38,7 @@ from .run_directory import (
 from .run_record import Found, SearchResult, TrainResult
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
-from .training import Trainer, memory_checked, parts_of_a_batch, predict, score, seeded, select_device
+from .training import Trainer, parts_of_a_batch, predict, score
 
 CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION_STEPS = 6

@@ -14,15 +14,16 @@ import pytest
 from fakes import Fake
 from test_strategies import make_spec, outcomes, override_spec
 
-from nanonas import engine, runtime
+from nanonas import engine
 from nanonas.core.errors import EvaluationError, RunError, SpecError
 from nanonas.core.problem import Problem, measures
 from nanonas.core.task import Task
 from nanonas.core.trial import fidelity_key, training_seed
+from nanonas.devices import runtime
+from nanonas.devices.latency import Latency
 from nanonas.engine import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.failures import Failures
-from nanonas.latency import Latency
 from nanonas.planning import plan
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nanonas.environment import cpu
+from nanonas.devices.environment import cpu
 
 ONE = "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu sse2 {}\nbugs\t\t: none\n\n"
 

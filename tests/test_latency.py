@@ -11,12 +11,12 @@ import onnx
 import pytest
 from test_strategies import make_spec, outcomes
 
-from nanonas import runtime
 from nanonas.core.errors import RunError, SpecError
 from nanonas.core.program import IMAGE, Program
 from nanonas.core.task import Task
+from nanonas.devices import runtime
+from nanonas.devices.latency import Latency, operators
 from nanonas.engine import search
-from nanonas.latency import Latency, operators
 from nanonas.networks.layers import Branches, Conv, gelu, relu, write
 from nanonas.planning import plan
 from nanonas.spaces import SPACES

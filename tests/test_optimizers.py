@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from nanonas.devices.compute import seeded
 from nanonas.optimizers import SGD, Muon, orthogonalized
-from nanonas.training import seeded
 
 
 def matrices(count: int, rows: int, columns: int) -> torch.Tensor:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from nanonas import runtime
 from nanonas.core.errors import RunError, SpecError
 from nanonas.core.genotype import Genotype
 from nanonas.core.pareto import Objectives, hypervolume, scores
@@ -22,6 +21,7 @@ from nanonas.core.problem import Problem
 from nanonas.core.program import Program
 from nanonas.core.task import Task
 from nanonas.core.trial import Proposal, Trial, at_highest_fidelity
+from nanonas.devices import runtime
 from nanonas.engine import search
 from nanonas.results import read_trials
 from nanonas.spaces import SPACES

@@ -65,7 +65,8 @@ class Supernet(Training):
         self._trainer: SupernetTrainer | None = None
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
-        from ..training import memory_checked, predict, score, threads
+        from ..devices.compute import memory_checked, threads
+        from ..training import predict, score
 
         _, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         with threads(self.config.threads), memory_checked():
@@ -95,8 +96,8 @@ class Supernet(Training):
     def _fresh_trainer(self, space: SearchSpace, fidelity: Fidelity) -> "SupernetTrainer":
         from dataclasses import replace
 
+        from ..devices.compute import seeded
         from ..supernet import SupernetTrainer
-        from ..training import seeded
 
         train, _ = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         parts: Any = [

@@ -103,7 +103,7 @@ class Training(Evaluator):
         self.seed = spec.seed
         self.device_name = spec.device
         if spec.device not in ("auto", "cpu"):  # before a run is begun that could not go on
-            from ..training import select_device
+            from ..devices.compute import select_device
 
             select_device(spec.device)
         self.data = data = load_dataset(spec.data, say)
@@ -137,7 +137,7 @@ class Training(Evaluator):
         return few
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
-        from ..training import memory_checked, seeded, threads
+        from ..devices.compute import memory_checked, seeded, threads
 
         train, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         with threads(1), seeded(seed), memory_checked():  # one thread: bit for bit the same in any worker
@@ -169,8 +169,8 @@ class Training(Evaluator):
 
     def _load(self, image_size: int, data_fraction: float) -> "tuple[Images, Images]":
         """Training and validation images at a fidelity, kept for the next candidate."""
+        from ..devices.compute import select_device
         from ..images import Images
-        from ..training import select_device
 
         assert self.data is not None
         images, labels = self.data.train_images, self.data.train_labels

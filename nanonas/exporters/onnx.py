@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..runtime import session
+from ..devices.runtime import session
 from . import CALIBRATION_BATCH, EXPORTERS, Exporter, Interface, ModelFile, quiet
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ def version(package: str) -> str | None:
 
 def _commit() -> str | None:
     """The git commit of nanonas itself, when it runs from a checkout; with `+` when that has changes."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .core.program import IMAGE, Program, Shape
-from .networks.layers import BatchNorm, Conv, write
+from ..core.program import IMAGE, Program, Shape
+from ..networks.layers import BatchNorm, Conv, write
 from .profile import SECONDS, run_seconds
 
 if TYPE_CHECKING:

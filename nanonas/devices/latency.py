@@ -8,11 +8,11 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..core.files import document, read, write_json
+from ..core.program import Program, Shape
+from ..core.say import Say
+from ..core.trial import LARGEST
 from . import runtime
-from .core.files import document, read, write_json
-from .core.program import Program, Shape
-from .core.say import Say
-from .core.trial import LARGEST
 from .environment import cpu, version
 
 FUSED = ("Conv+Add", "Conv+Relu", "Conv+Add+Relu", "BatchNormalization+Relu", "Gemm+Relu", "Gemm+Sigmoid")
