@@ -25,7 +25,7 @@ from common import Record, as_trained, evaluated, machine_of, side_by_side
 from torch import Tensor
 
 from nanonas.devices.environment import environment
-from nanonas.training import Trainer
+from nanonas.training.trainer import Trainer
 
 RECORD = Record("ablation")
 PRESET = "cifar10-evo"

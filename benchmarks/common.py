@@ -19,10 +19,10 @@ from nanonas.core.space import SearchSpace
 from nanonas.devices.environment import cores, environment
 from nanonas.devices.latency import Latency
 from nanonas.evaluators import EVALUATORS, Evaluator
-from nanonas.recipe import Recipe
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec
 from nanonas.strategies import STRATEGIES
+from nanonas.training.recipe import Recipe
 
 
 class Record:

@@ -120,7 +120,7 @@ def two_loops() -> float:
 
 def executed(name: str, workers: int) -> tuple[float, float]:
     """Seconds for all jobs, and the share of a core that the coordinator takes."""
-    from nanonas.data import load_dataset
+    from nanonas.data.dataset import load_dataset
     from nanonas.executors import EXECUTORS as REGISTRY
 
     spec, todo = jobs()

@@ -16,7 +16,7 @@ from typing import Any
 from common import Record
 
 from nanonas import export, load_model
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
 from nanonas.devices.compute import threads
 from nanonas.devices.environment import environment
 from nanonas.devices.profile import latency_ms

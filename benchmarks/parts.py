@@ -28,12 +28,12 @@ from common import Record, as_trained, evaluated, side_by_side
 from whole_runs import data_of, options, search, settings
 
 from nanonas import load_spec
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
+from nanonas.data.images import Images
 from nanonas.devices.compute import threads
 from nanonas.devices.environment import environment
-from nanonas.images import Images
 from nanonas.spaces import SPACES
-from nanonas.training import Trainer, parts_of_a_batch
+from nanonas.training.trainer import Trainer, parts_of_a_batch
 
 RECORD = Record("parts")
 PRESET = "cifar10-evo"

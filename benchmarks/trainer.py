@@ -25,14 +25,14 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from nanonas import load_spec
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
+from nanonas.data.images import Images
 from nanonas.devices.compute import computes_in_bfloat16
 from nanonas.devices.environment import cores, environment
-from nanonas.images import Images
-from nanonas.optimizers import Muon
-from nanonas.recipe import Recipe
 from nanonas.spaces import SPACES
-from nanonas.training import MUON_MOMENTUM, Trainer, parts_of_a_batch
+from nanonas.training.optimizers import Muon
+from nanonas.training.recipe import Recipe
+from nanonas.training.trainer import MUON_MOMENTUM, Trainer, parts_of_a_batch
 
 RECORD = Record("trainer")
 PRESET = "cifar10-evo"

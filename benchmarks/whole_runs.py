@@ -14,7 +14,7 @@ from typing import Any
 from nanonas import load_spec
 from nanonas.core.files import write_text
 from nanonas.core.statistics import mean_and_interval
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
 from nanonas.devices.environment import cores, environment
 
 

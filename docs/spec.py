@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 from nanonas.core.problem import measures
-from nanonas.data import DATASETS, DataConfig
-from nanonas.recipe import Recipe
+from nanonas.data.dataset import DATASETS, DataConfig
 from nanonas.spec import DEFAULTS, SECTIONS, Budget, Spec, TrainConfig
+from nanonas.training.recipe import Recipe
 
 HEAD = """\
 # The keys of a spec

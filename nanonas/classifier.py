@@ -16,7 +16,7 @@ from .core.files import read_bytes, write_json
 from .core.genotype import Genotype
 from .core.space import SearchSpace
 from .core.task import Task
-from .data import DataConfig, Dataset, Side
+from .data.dataset import DataConfig, Dataset, Side
 from .networks.weights import load_tensors, save_tensors
 from .run_directory import existing_run
 from .spaces import SPACES
@@ -94,7 +94,7 @@ class Classifier(nn.Module):
     def _pixels(self, image: Any) -> np.ndarray:
         from PIL import Image
 
-        from .image_file import decode, pixels_of
+        from .data.file import decode, pixels_of
 
         channels, height, width = self.card.input_size
         if isinstance(image, str | Path):

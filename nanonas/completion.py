@@ -99,7 +99,7 @@ def _spec(given: dict[str, Any]) -> "Spec":
 
 def _options(spec: "Spec", key: str) -> Sequence[str]:
     """The values that a key can have, where there are few."""
-    from .data import DATASETS
+    from .data.dataset import DATASETS
     from .spec import SECTIONS
 
     section, _, name = key.partition(".")

@@ -11,7 +11,7 @@ from .classifier import load_model
 from .core.errors import ExportError, NanonasError, RunError
 from .core.files import document, write_json
 from .core.say import Say
-from .data import Dataset, load_dataset
+from .data.dataset import Dataset, load_dataset
 from .devices.environment import environment
 from .exported import exported_files, made_here, sha256
 from .exporters import Metadata, by_suffix, reason

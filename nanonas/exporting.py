@@ -13,10 +13,10 @@ from .classifier import Classifier, WithPreprocessing, load_model
 from .core.errors import ExportError
 from .core.files import document, write_json
 from .core.say import Say
-from .data import Dataset, load_dataset
+from .data.dataset import Dataset, load_dataset
+from .data.images import at_once
 from .exported import ExportedFile, Latencies, exported_files, remember, sha256
 from .exporters import EXPORTERS, Exporter, Metadata
-from .images import at_once
 from .inference import Model, softmax
 from .model_card import describe, write_card
 from .run_directory import Log, count_test_look, locked, other_source

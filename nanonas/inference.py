@@ -9,11 +9,11 @@ import torch
 
 from .classifier import Classifier, normalized
 from .core.errors import DataError, ExportError
-from .data import Dataset
+from .data.dataset import Dataset
+from .data.images import at_once
 from .devices.compute import threads
 from .devices.profile import latency_ms
 from .exporters import Metadata, ModelFile
-from .images import at_once
 
 BATCH = 500
 ROUNDING = 1e-3  # of a probability, in 8 bits too

@@ -13,7 +13,7 @@ from .classifier import Classifier
 from .core.files import document, read, write_json, write_text
 from .core.numbers import count, duration
 from .core.statistics import wilson
-from .data import Dataset
+from .data.dataset import Dataset
 from .devices.environment import environment
 from .exported import ExportedFile
 from .exporters import by_suffix

@@ -14,12 +14,12 @@ from .core.config import ComponentConfig, Config
 from .core.errors import SpecError, UnknownName
 from .core.problem import measures
 from .core.registry import Registry, nearest
-from .data import DataConfig
+from .data.dataset import DataConfig
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS, ExecutorConfig
-from .recipe import Recipe
 from .spaces import SPACES
 from .strategies import STRATEGIES, StrategyConfig
+from .training.recipe import Recipe
 from .yaml_source import load_value, mark_of, parse, read_text
 
 

@@ -18,12 +18,11 @@ from .core.problem import check_connected
 from .core.say import Say
 from .core.space import SearchSpace
 from .core.trial import training_seed
-from .data import Dataset, load_dataset
+from .data.dataset import Dataset, load_dataset
+from .data.images import Images
 from .devices.compute import memory_checked, seeded, select_device
 from .devices.environment import environment
-from .images import Images
 from .networks.weights import load_tensors, save_tensors
-from .recipe import Progress
 from .results import best_trial, read_trials
 from .run_directory import (
     Log,
@@ -38,7 +37,8 @@ from .run_directory import (
 from .run_record import Found, SearchResult, TrainResult
 from .spaces import SPACES
 from .spec import Spec, differences, override_spec
-from .training import Trainer, parts_of_a_batch, predict, score
+from .training.recipe import Progress
+from .training.trainer import Trainer, parts_of_a_batch, predict, score
 
 CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION_STEPS = 6

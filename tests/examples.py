@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nanonas import load_model
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
 
 
 def examples_of(run: Path, language: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 import run_folders
 
 from nanonas import completion
-from nanonas.data import DATASETS
+from nanonas.data.dataset import DATASETS
 from nanonas.exporters import EXPORTERS
 from nanonas.spec import SECTIONS, preset_names
 from nanonas.strategies import STRATEGIES

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from nanonas import data, dataset_cache, image_folder, torchvision_sets
 from nanonas.core.errors import DataError
-from nanonas.data import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset, split
-from nanonas.image_file import pixels_of
+from nanonas.data import cache, dataset, folder, published
+from nanonas.data.dataset import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset, split
+from nanonas.data.file import pixels_of
 
 # ---- tiny data sets on disk
 
@@ -528,18 +528,18 @@ def test_more_than_half_of_the_memory_is_refused_with_the_size_that_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
 ) -> None:
     train_and_test(tmp_path)  # 17 images
-    monkeypatch.setattr(data, "memory_limit", lambda: 17 * 3 * 50)
+    monkeypatch.setattr(dataset, "memory_limit", lambda: 17 * 3 * 50)
     message = error_of(tmp_path)
     assert message.startswith("17 images of 8×8 pixels") and "data.image_size to at most 7" in message
     assert load_folder(tmp_path, image_size=7).height == 7
-    monkeypatch.setattr(data, "memory_limit", lambda: 100)
+    monkeypatch.setattr(dataset, "memory_limit", lambda: 100)
     assert "use fewer images" in error_of(tmp_path)
 
 
 def test_memory_is_unlimited_where_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (data.memory_limit() or 2**40) > 2**20
+    assert (dataset.memory_limit() or 2**40) > 2**20
     monkeypatch.delattr("os.sysconf")
-    assert data.memory_limit() is None
+    assert dataset.memory_limit() is None
 
 
 # ---- modes, orientation, resizing
@@ -589,7 +589,7 @@ def test_pixels_without_a_known_range_are_refused(tmp_path: Path, values: np.nda
 def test_every_listed_format_is_read(tmp_path: Path, suffix: str) -> None:
     white = Image.new("L", (4, 4), 255)
     assert (last_image(tmp_path, lambda path: white.save(path.with_suffix(f".{suffix}"))) == 255).all()
-    assert f".{suffix.lower()}" in image_folder.EXTENSIONS
+    assert f".{suffix.lower()}" in folder.EXTENSIONS
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
@@ -642,7 +642,7 @@ def test_large_images_are_decoded_in_threads_to_the_same_pixels(
     root = classes_of_images(tmp_path, size=(150, 150))
     several = load_folder(root)
     monkeypatch.setenv("NANONAS_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(image_folder, "THREADS_FROM_PIXELS", 10**9)
+    monkeypatch.setattr(folder, "THREADS_FROM_PIXELS", 10**9)
     assert load_folder(root).fingerprint == several.fingerprint
 
 
@@ -651,7 +651,7 @@ def test_large_images_are_decoded_in_threads_to_the_same_pixels(
 
 def test_a_second_load_decodes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_folder(classes_of_images(tmp_path))
-    monkeypatch.setattr(image_folder.Listing, "open", lambda *args: pytest.fail("decoded again"))
+    monkeypatch.setattr(folder.Listing, "open", lambda *args: pytest.fail("decoded again"))
     second = load_folder(tmp_path)
     assert second.fingerprint == first.fingerprint
     assert (second.train_images == first.train_images).all()
@@ -693,10 +693,10 @@ def test_nanonas_cache_moves_the_cache(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_cache_follows_xdg_and_then_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NANONAS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert data.cache_dir() == tmp_path / "xdg" / "nanonas"
+    assert dataset.cache_dir() == tmp_path / "xdg" / "nanonas"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert data.cache_dir() == tmp_path / ".cache" / "nanonas"
+    assert dataset.cache_dir() == tmp_path / ".cache" / "nanonas"
 
 
 def test_a_worker_opens_the_entry_without_the_source(tmp_path: Path) -> None:
@@ -739,15 +739,15 @@ def test_the_search_never_opens_the_test_file() -> None:
 
 
 def test_of_two_processes_that_decode_the_slower_takes_the_others_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    write = dataset_cache._publish
+    write = cache._publish
 
     def beaten(temporary: Path, path: Path) -> None:
-        monkeypatch.setattr(dataset_cache, "_publish", write)
+        monkeypatch.setattr(cache, "_publish", write)
         load_dataset(DataConfig())
         (path / "winner").write_text("")
         write(temporary, path)
 
-    monkeypatch.setattr(dataset_cache, "_publish", beaten)
+    monkeypatch.setattr(cache, "_publish", beaten)
     dataset = load_dataset(DataConfig())
     assert (dataset.cache / "winner").exists()
     assert list(dataset.cache.parent.iterdir()) == [dataset.cache]
@@ -758,20 +758,20 @@ def test_what_a_killed_process_left_is_removed_after_a_day(own_cache: Path, monk
         (own_cache / name).mkdir()
     load_dataset(DataConfig())
     assert (own_cache / ".nanonas-decoding-1").exists()
-    monkeypatch.setattr(dataset_cache, "ABANDONED_SECONDS", -1000)
+    monkeypatch.setattr(cache, "ABANDONED_SECONDS", -1000)
     load_dataset(DataConfig(image_size=5))
     assert not (own_cache / ".nanonas-decoding-1").exists() and (own_cache / ".other").exists()
 
 
 def test_a_full_disk_leaves_nothing_behind(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = dataset_cache._write
+    write = cache._write
 
     def full(path: Path, *rest: Any) -> None:
         if path.name == "test_images.npy":
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, *rest)
 
-    monkeypatch.setattr(dataset_cache, "_write", full)
+    monkeypatch.setattr(cache, "_write", full)
     with pytest.raises(DataError, match=r"no space left on .*; NANONAS_CACHE moves the cache"):
         load_dataset(DataConfig())
     assert list(own_cache.iterdir()) == []
@@ -800,9 +800,9 @@ def test_a_root_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_long_job_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(data.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(dataset.time, "monotonic", lambda: now[0])
     said: list[str] = []
-    progress = data._progress(said.append, "decoding {:,} of {:,} images")
+    progress = dataset._progress(said.append, "decoding {:,} of {:,} images")
     for done in range(0, 20_001, 1000):
         progress(done, 20_000)
         now[0] += 0.5
@@ -874,7 +874,7 @@ def test_two_processes_download_one_after_the_other(
         return serve(url, timeout=timeout)
 
     def read(say: Callable[[str], None]) -> int:
-        _, train, _ = torchvision_sets.read("MNIST", tmp_path, is_ours=True, say=say, progress=lambda *_: None)
+        _, train, _ = published.read("MNIST", tmp_path, is_ours=True, say=say, progress=lambda *_: None)
         return len(train.pixels)
 
     monkeypatch.setattr(urllib.request, "urlopen", slowly)

@@ -118,7 +118,7 @@ def test_another_seed_splits_otherwise() -> None:
 
 
 def test_the_test_part_is_never_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nanonas.data import Dataset
+    from nanonas.data.dataset import Dataset
 
     def refuse(self: Dataset) -> None:
         raise AssertionError("the search looked at test data")

@@ -20,7 +20,7 @@ from torch import nn
 from nanonas import evaluate, export, load_model
 from nanonas.classifier import Classifier, WithPreprocessing
 from nanonas.core.errors import ExportError, NanonasError, RunError, UnknownName
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
 from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
 from nanonas.exporters.executorch import _folded

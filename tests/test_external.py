@@ -15,7 +15,7 @@ from examples import check_examples, examples_of
 from torch import nn
 
 from nanonas import load_model
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
 from nanonas.exporters import EXPORTERS
 
 pytestmark = pytest.mark.external

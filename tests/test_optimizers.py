@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nanonas.devices.compute import seeded
-from nanonas.optimizers import SGD, Muon, orthogonalized
+from nanonas.training.optimizers import SGD, Muon, orthogonalized
 
 
 def matrices(count: int, rows: int, columns: int) -> torch.Tensor:

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from test_strategies import make_spec
 
-from nanonas import data, load_spec
+from nanonas import load_spec
 from nanonas.core.errors import RunError
-from nanonas.data import load_dataset
+from nanonas.data import dataset
+from nanonas.data.dataset import load_dataset
 from nanonas.engine import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.executors import EXECUTORS, Job, Outcome
@@ -123,7 +124,7 @@ def test_a_worker_that_starts_late_takes_the_data_that_the_search_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NANONAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(data, "_PROVIDED", {})
+    monkeypatch.setattr(dataset, "_PROVIDED", {})
     for name in ("cat", "dog"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(6):

@@ -18,7 +18,7 @@ from nanonas.networks.weights import save_tensors
 from nanonas.planning import plan
 from nanonas.spaces import SPACES
 from nanonas.spec import Spec, load_spec
-from nanonas.supernet import SupernetTrainer
+from nanonas.training.supernet import SupernetTrainer
 
 
 def make_spec(*overrides: str) -> Spec:

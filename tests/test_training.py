@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from nanonas.core.errors import EvaluationError, SpecError
+from nanonas.data.images import Images
 from nanonas.devices.compute import computes_in_bfloat16, memory_checked, seeded, select_device, threads
-from nanonas.images import Images, augment
 from nanonas.networks.layers import Conv
 from nanonas.networks.modules import WideDepthwiseConv
-from nanonas.recipe import Recipe
-from nanonas.training import Trainer, learning_rate, parts_of_a_batch, predict, score
+from nanonas.training.augmentation import augment
+from nanonas.training.recipe import Recipe
+from nanonas.training.trainer import Trainer, learning_rate, parts_of_a_batch, predict, score
 
 CPU = torch.device("cpu")
 

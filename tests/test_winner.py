@@ -16,11 +16,11 @@ import torch
 
 from nanonas import compare, evaluate, export, load_model, train, winner
 from nanonas.core.errors import EvaluationError, NanonasError, RunError, SpecError
-from nanonas.data import load_dataset
+from nanonas.data.dataset import load_dataset
 from nanonas.networks.weights import load_tensors, save_tensors
-from nanonas.recipe import Progress
 from nanonas.run_directory import count_test_look
-from nanonas.training import Trainer
+from nanonas.training.recipe import Progress
+from nanonas.training.trainer import Trainer
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from ..core.task import Task
 from ..core.trial import Fidelity
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    from ..data.dataset import Dataset
     from ..spec import Spec
 
 

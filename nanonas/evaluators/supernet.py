@@ -12,14 +12,14 @@ from ..core.genotype import Genotype
 from ..core.say import Say
 from ..core.space import SearchSpace
 from ..core.trial import Fidelity
-from ..data import split
-from ..recipe import Epochs
+from ..data.dataset import split
+from ..training.recipe import Epochs
 from . import EVALUATORS
 from .training import Effort, Training
 
 if TYPE_CHECKING:
     from ..spec import Spec
-    from ..supernet import SupernetTrainer
+    from ..training.supernet import SupernetTrainer
 
 
 @EVALUATORS.register("supernet")
@@ -66,7 +66,7 @@ class Supernet(Training):
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
         from ..devices.compute import memory_checked, threads
-        from ..training import predict, score
+        from ..training.trainer import predict, score
 
         _, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         with threads(self.config.threads), memory_checked():
@@ -97,7 +97,7 @@ class Supernet(Training):
         from dataclasses import replace
 
         from ..devices.compute import seeded
-        from ..supernet import SupernetTrainer
+        from ..training.supernet import SupernetTrainer
 
         train, _ = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         parts: Any = [

@@ -20,7 +20,7 @@ from ..core.say import Say
 from ..core.space import SearchSpace
 from ..core.task import Task
 from ..core.trial import Fidelity
-from ..data import DataConfig, known_task
+from ..data.dataset import DataConfig, known_task
 from . import EVALUATORS, Evaluator
 
 if TYPE_CHECKING:

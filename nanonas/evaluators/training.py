@@ -16,15 +16,15 @@ from ..core.say import Say
 from ..core.space import SearchSpace
 from ..core.task import Task
 from ..core.trial import Fidelity
-from ..data import load_dataset, split
-from ..image_folder import LARGEST_SIDE
-from ..recipe import Epochs, Recipe, share_of_side
+from ..data.dataset import load_dataset, split
+from ..data.folder import LARGEST_SIDE
+from ..training.recipe import Epochs, Recipe, share_of_side
 from . import EVALUATORS, Evaluator
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..images import Images
+    from ..data.images import Images
     from ..spec import Spec
 
 FEW_IMAGES = 50
@@ -149,7 +149,7 @@ class Training(Evaluator):
     def _trained(
         self, network: "nn.Module", train: "Images", validation: "Images", epochs: int, seed: int
     ) -> Mapping[str, float]:
-        from ..training import Trainer, predict, score
+        from ..training.trainer import Trainer, predict, score
 
         start = time.perf_counter()
         trainer = Trainer(network, train, self.config.model_copy(update={"epochs": epochs}), self.flip, seed)
@@ -162,15 +162,15 @@ class Training(Evaluator):
         return {"val_accuracy": result["accuracy"], "val_loss": result["loss"], "train_seconds": round(seconds, 3)}
 
     def _fresh(self, network: "nn.Module", train: "Images") -> Mapping[str, float]:
-        from ..images import batch
-        from ..proxies import proxy_scores
+        from ..data.images import batch
+        from ..training.proxies import proxy_scores
 
         return proxy_scores(network.to(train.pixels.device), batch(train, PROXY_IMAGES, self.seed))
 
     def _load(self, image_size: int, data_fraction: float) -> "tuple[Images, Images]":
         """Training and validation images at a fidelity, kept for the next candidate."""
+        from ..data.images import Images
         from ..devices.compute import select_device
-        from ..images import Images
 
         assert self.data is not None
         images, labels = self.data.train_images, self.data.train_labels

@@ -12,7 +12,7 @@ from ..core.registry import Registry, import_modules
 from ..core.trial import Fidelity
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    from ..data.dataset import Dataset
     from ..spec import Spec
 
 

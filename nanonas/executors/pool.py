@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from ..core.errors import DataError, NanonasError, RunError
-from ..data import open_dataset, provide
+from ..data.dataset import open_dataset, provide
 from . import Executor, ExecutorConfig, Job, Outcome, Pending
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    from ..data.dataset import Dataset
     from ..spec import Spec
 
 TRIES = 2

@@ -17,7 +17,7 @@ from . import EXECUTORS, Job
 from .pool import Handle, Message, Pool, PoolConfig, Server
 
 if TYPE_CHECKING:
-    from ..data import Dataset
+    from ..data.dataset import Dataset
     from ..spec import Spec
 
 
@@ -120,7 +120,7 @@ class _Remote:
         spec, data = content
         os.environ["OMP_NUM_THREADS"] = "1"
         if data is not None:
-            from ..data import DataConfig, provide
+            from ..data.dataset import DataConfig, provide
 
             provide(DataConfig.model_validate(spec["data"]), data)
         self._server = Server(spec, None)

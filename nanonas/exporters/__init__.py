@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ExportError
 from ..core.registry import Registry, import_modules
-from ..data import DataConfig, Side
+from ..data.dataset import DataConfig, Side
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,13 +15,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator
 
-from . import image_folder, torchvision_sets
-from .core.config import Config, absolute
-from .core.errors import DataError
-from .core.registry import Registry
-from .core.say import Say
-from .core.task import Task
-from .dataset_cache import (
+from ..core.config import Config, absolute
+from ..core.errors import DataError
+from ..core.registry import Registry
+from ..core.say import Say
+from ..core.task import Task
+from . import folder, published
+from .cache import (
     ArrayImages,
     Decodable,
     Indices,
@@ -39,7 +39,7 @@ TEST_FRACTION = 0.2
 SMALLEST_CLASS = 5
 IMBALANCE = 10
 
-Side = Annotated[int, Field(ge=1, le=image_folder.LARGEST_SIDE)]
+Side = Annotated[int, Field(ge=1, le=folder.LARGEST_SIDE)]
 """Pixels, of an image as a network gets it; or its channels."""
 
 
@@ -55,9 +55,7 @@ class DataConfig(Config):
     ] = 0.1
     image_size: Annotated[
         int | None,
-        Field(
-            ge=4, le=image_folder.LARGEST_SIDE, description="images become squares of so many pixels; null: as they are"
-        ),
+        Field(ge=4, le=folder.LARGEST_SIDE, description="images become squares of so many pixels; null: as they are"),
     ] = None
 
     @field_validator("root")
@@ -254,7 +252,7 @@ def _check_memory(total: int, shape: tuple[int, int, int]) -> None:
     limit = memory_limit()
     if limit is None or total * math.prod(shape) <= limit:
         return
-    fitting = min(math.isqrt(limit // (total * channels)), image_folder.LARGEST_SIDE)
+    fitting = min(math.isqrt(limit // (total * channels)), folder.LARGEST_SIDE)
     advice = f"set data.image_size to at most {fitting}" if fitting >= 4 else "use fewer images"
     raise DataError(
         f"{total:,} images of {width}×{height} pixels take {total * math.prod(shape) / 1e9:,.1f} GB, more than half of "
@@ -288,7 +286,7 @@ def _digits(config: DataConfig, say: Say) -> Source:
         found = load_digits()
         pixels = np.rint(found.images * (255 / 16)).astype(np.uint8)[..., None]  # the originals go from 0 to 16
         images = ArrayImages(pixels, found.target.astype(np.int64), config.image_size)
-        return Raw(torchvision_sets.DIGITS, images, None)
+        return Raw(published.DIGITS, images, None)
 
     return Source("", read)
 
@@ -298,7 +296,7 @@ def _torchvision(kind: str) -> Callable[[DataConfig, Say], Source]:
         root = _root(config)
 
         def read() -> Raw:
-            classes, *parts = torchvision_sets.read(
+            classes, *parts = published.read(
                 kind,
                 root or cache_dir() / "downloads",
                 is_ours=root is None,
@@ -308,7 +306,7 @@ def _torchvision(kind: str) -> Callable[[DataConfig, Say], Source]:
             train, test = (ArrayImages(pixels, labels, config.image_size) for pixels, labels in parts)
             return Raw(classes, train, test)
 
-        return Source(f"{root}{_stamp(root / torchvision_sets.PLACES[kind])}" if root else "", read)
+        return Source(f"{root}{_stamp(root / published.PLACES[kind])}" if root else "", read)
 
     return locate
 
@@ -323,8 +321,8 @@ def _stamp(place: Path) -> str:
 def _folder(config: DataConfig, say: Say) -> Source:
     root = _root(config)
     if root is None:
-        raise DataError(f"data.name=folder needs data.root, the folder of your images; {image_folder.LAYOUT}")
-    listing = image_folder.scan(root)
+        raise DataError(f"data.name=folder needs data.root, the folder of your images; {folder.LAYOUT}")
+    listing = folder.scan(root)
     for warning in listing.warnings:
         say(f"warning: {warning}")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .core.errors import EvaluationError
-from .core.registry import Registry
+from ..core.errors import EvaluationError
+from ..core.registry import Registry
 
 Proxy = Callable[[nn.Module, Tensor], float]
 

@@ -12,9 +12,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from .core.errors import DataError
-from .dataset_cache import Labels, Pixels
-from .image_file import decode, header_of, strict_about_bombs
+from ..core.errors import DataError
+from .cache import Labels, Pixels
+from .file import decode, header_of, strict_about_bombs
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 LAYOUT = "expected ROOT/train/<class>/* and ROOT/test/<class>/*, or one folder ROOT/<class>/*"

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .core.errors import EvaluationError
+from ..core.errors import EvaluationError
+from ..data.images import Images, at_once
+from ..devices.compute import computes_in_bfloat16, keep_freed_memory, seeded, threads
+from .augmentation import augment
 from .cuda_graph import CapturedStep
-from .devices.compute import computes_in_bfloat16, keep_freed_memory, seeded, threads
-from .images import Images, at_once, augment
 from .optimizers import SGD, Muon, Optimizer
 from .recipe import Recipe, share_of_side
 

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .recipe import Recipe
-
 PIXELS_AT_ONCE = 500 * 64 * 64  # of a batch in float32, so that its activations fit into memory too
 
 
@@ -88,36 +86,3 @@ def batch(images: Images, count: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(images), generator=generator)[:count].to(images.rows.device)
     return images.normalized(images.pixels[images.rows[chosen]])
-
-
-def augment(
-    images: Images, chosen: Tensor, recipe: Recipe, mirrored: Tensor | None, generator: torch.Generator
-) -> Tensor:
-    """A batch (N, C, H, W), translated with reflection and cut out, each image differently; and some mirrored.
-
-    One gather does selection, translation and flip: rows and columns are indices, reflected at the borders.
-    """
-    device = images.pixels.device
-    count = len(chosen)
-    height, width = images.pixels.shape[1:3]
-
-    def draw(high: int) -> Tensor:
-        return torch.randint(high, (count, 1), generator=generator).to(device)
-
-    def shifted(length: int) -> Tensor:
-        reach = int(recipe.translate * length)
-        position = torch.arange(length, device=device) + draw(2 * reach + 1) - reach
-        position = position.abs()
-        return torch.where(position >= length, 2 * (length - 1) - position, position)  # (N, length)
-
-    rows, columns = shifted(height), shifted(width)
-    if mirrored is not None:
-        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    batch = images.normalized(images.pixels[images.rows[chosen][:, None, None], rows[:, :, None], columns[:, None, :]])
-    hole = round(recipe.cutout * max(height, width))
-    if hole:
-        top, left = draw(height) - hole // 2, draw(width) - hole // 2
-        y, x = torch.arange(height, device=device), torch.arange(width, device=device)
-        inside = ((y >= top) & (y < top + hole))[:, :, None] & ((x >= left) & (x < left + hole))[:, None, :]
-        batch = batch.masked_fill(inside[:, None], 0.0)
-    return batch

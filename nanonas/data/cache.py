@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .core.config import Config
-from .core.errors import DataError
+from ..core.config import Config
+from ..core.errors import DataError
 
 VERSION = 1  # one more whenever the same files would be decoded to other pixels
 CHUNK_IMAGES = 256

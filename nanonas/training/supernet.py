@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .images import Images, augment
-from .networks.network import MixedCell
-from .networks.weights import load_tensors, save_tensors
+from ..data.images import Images
+from ..networks.network import MixedCell
+from ..networks.weights import load_tensors, save_tensors
+from .augmentation import augment
 from .recipe import Recipe
-from .training import Trainer
+from .trainer import Trainer
 
 
 class SupernetTrainer:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .core.errors import DataError
-from .dataset_cache import Pixels
+from ..core.errors import DataError
+from .cache import Pixels
 
 if TYPE_CHECKING:
     from PIL import Image

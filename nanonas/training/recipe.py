@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .core.config import Config
+from ..core.config import Config
 
 Epochs = Annotated[int, Field(ge=1, le=10_000, description="passes over the training images")]
 SMALLEST_SIDE = 16  # pixels; below it no share of a side goes

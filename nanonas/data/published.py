@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .core.errors import DataError
-from .core.say import Say
+from ..core.errors import DataError
+from ..core.say import Say
 
 TIMEOUT_SECONDS = 60
 BLOCK = 1 << 18

@@ -1,0 +1,1 @@
+"""training: fits one network to images, or scores it untrained. All but `recipe` import torch."""
