@@ -20,7 +20,7 @@ from nanonas.devices.environment import cores, environment
 from nanonas.devices.latency import Latency
 from nanonas.evaluators import EVALUATORS, Evaluator
 from nanonas.spaces import SPACES
-from nanonas.spec import Spec
+from nanonas.spec.spec import Spec
 from nanonas.strategies import STRATEGIES
 from nanonas.training.recipe import Recipe
 

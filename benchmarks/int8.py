@@ -24,7 +24,7 @@ from nanonas.exporters import EXPORTERS
 from nanonas.exporting import metadata_of
 from nanonas.inference import Model
 from nanonas.run_directory import count_test_look
-from nanonas.spec import override_data
+from nanonas.spec.spec import override_data
 
 FORMATS = ("onnx", "onnx-int8", "executorch", "executorch-int8")
 

@@ -21,7 +21,7 @@ from whole_runs import data_of, difference, options, search, settings
 from nanonas.core.pareto import hypervolume
 from nanonas.devices.environment import cores, environment
 from nanonas.run_record import read_record
-from nanonas.spec import load_spec
+from nanonas.spec.spec import load_spec
 
 RECORD = Record("pareto")
 PRESET = "cifar10-pareto"

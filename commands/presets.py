@@ -22,7 +22,7 @@ def presets(
 
       nanonas presets cifar10-evo > my.yaml
     """
-    from nanonas.spec import Spec, preset_path
+    from nanonas.spec.spec import Spec, preset_path
 
     if schema:
         import json

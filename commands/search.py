@@ -46,14 +46,14 @@ def search(
     from nanonas.engine import search as trials_of
     from nanonas.output import Output
     from nanonas.run_directory import default_run
-    from nanonas.spec import load_spec
+    from nanonas.spec.spec import load_spec
 
     output = Output(json, quiet)
     if (preset is None) == (spec is None):
         names = "both --preset and --spec are given" if preset else "neither --preset nor --spec is given"
         raise typer.BadParameter(f"{names}; give one, e.g. nanonas search --preset digits-evo", param_hint="--preset")
     if preset is not None:
-        from nanonas.spec import preset_path
+        from nanonas.spec.spec import preset_path
 
         spec = preset_path(preset)
     assert spec is not None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .engine import search
     from .evaluation import evaluate
     from .exporting import export
-    from .spec import load_spec
+    from .spec.spec import load_spec
     from .winner import train
 
 __all__ = ["compare", "evaluate", "export", "load_model", "load_spec", "search", "train"]

@@ -23,7 +23,7 @@ from .core.statistics import mean_and_interval, pairwise
 from .curves import AXES, area, best_so_far, shared_range
 from .run_directory import beside
 from .run_record import RunRecord, TrainResult, read_record
-from .spec import Spec, flat
+from .spec.spec import Spec, flat
 from .verdict import verdict
 
 MEASURES = ("test_accuracy", "val_accuracy", "params", "macs", "latency_ms")

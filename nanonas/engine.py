@@ -24,7 +24,7 @@ from .journal import Journal
 from .results import is_finished, summary
 from .run_directory import Log, begin, check_target, default_run, locked
 from .spaces import SPACES
-from .spec import Spec
+from .spec.spec import Spec
 from .strategies import STRATEGIES, Strategy
 
 KNOWN, INFEASIBLE = "were known already", "could not be scored"

@@ -17,7 +17,7 @@ from .exported import exported_files, made_here, sha256
 from .exporters import Metadata, by_suffix, reason
 from .inference import Model
 from .run_directory import Log, check_contents, count_test_look, locked, other_source
-from .spec import override_data
+from .spec.spec import override_data
 
 CALIBRATION_BINS = 15
 

@@ -20,7 +20,7 @@ from .exporters import EXPORTERS, Exporter, Metadata
 from .inference import Model, softmax
 from .model_card import describe, write_card
 from .run_directory import Log, count_test_look, locked, other_source
-from .spec import override_data
+from .spec.spec import override_data
 
 PARITY_IMAGES = 256
 PARITY_BATCHES = (1, 2, 7)  # and the rest

@@ -16,7 +16,7 @@ from .engine import MAX_INFEASIBLE
 from .evaluators import EVALUATORS
 from .executors import EXECUTORS
 from .spaces import SPACES
-from .spec import Spec
+from .spec.spec import Spec
 from .strategies import STRATEGIES
 
 SAMPLES = 1000

@@ -20,7 +20,7 @@ from .core.trial import Trial, at_highest_fidelity
 from .output import Output, printable
 from .results import front_of
 from .spaces import SPACES
-from .spec import Spec, load_spec, preset_names, preset_path
+from .spec.spec import Spec, load_spec, preset_names, preset_path
 from .training.recipe import Progress
 
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn

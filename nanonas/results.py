@@ -15,7 +15,7 @@ from .core.trial import Trial, at_highest_fidelity, trial_of
 from .devices.latency import Latency
 from .evaluators import Evaluator
 from .journal import Journal
-from .spec import Spec
+from .spec.spec import Spec
 from .strategies import STRATEGIES
 
 

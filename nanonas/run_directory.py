@@ -15,7 +15,7 @@ from .core.files import heading, read_bytes, read_json, write_bytes, write_json,
 from .core.say import Say
 from .core.trial import Line
 from .devices.environment import environment, version
-from .spec import Spec, differences, load_spec
+from .spec.spec import Spec, differences, load_spec
 
 Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""

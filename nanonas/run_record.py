@@ -17,7 +17,7 @@ from .core.trial import LARGEST, Line, at_highest_fidelity
 from .journal import Journal
 from .run_directory import run_spec
 from .spaces import SPACES
-from .spec import Spec
+from .spec.spec import Spec
 from .strategies import STRATEGIES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -36,7 +36,7 @@ from .run_directory import (
 )
 from .run_record import Found, SearchResult, TrainResult
 from .spaces import SPACES
-from .spec import Spec, differences, override_spec
+from .spec.spec import Spec, differences, override_spec
 from .training.recipe import Progress
 from .training.trainer import Trainer, parts_of_a_batch, predict, score
 

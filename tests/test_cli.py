@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nanonas.cli import app
-from nanonas.spec import preset_names
+from nanonas.spec.spec import preset_names
 
 ENVIRONMENT = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 COMMANDS = ("search", "train", "eval", "export", "compare", "presets")

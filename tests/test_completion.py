@@ -11,7 +11,7 @@ import run_folders
 from nanonas import completion
 from nanonas.data.dataset import DATASETS
 from nanonas.exporters import EXPORTERS
-from nanonas.spec import SECTIONS, preset_names
+from nanonas.spec.spec import SECTIONS, preset_names
 from nanonas.strategies import STRATEGIES
 
 

@@ -28,7 +28,7 @@ from nanonas.planning import plan
 from nanonas.results import best_trial, read_trials
 from nanonas.run_directory import locked
 from nanonas.spaces import SPACES
-from nanonas.spec import Spec, load_spec
+from nanonas.spec.spec import Spec, load_spec
 
 
 def run_all(spec: Any, run: Path) -> list[Any]:
@@ -411,7 +411,7 @@ def test_what_is_said_goes_to_the_log_too(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
     import torch
 
-    from nanonas.spec import load_spec
+    from nanonas.spec.spec import load_spec
 
     if torch.backends.mps.is_available():
         pytest.skip("it is there")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nanonas.engine import search
-from nanonas.spec import load_spec
+from nanonas.spec.spec import load_spec
 
 SETS = [
     "space.widths=[8]",

@@ -14,7 +14,7 @@ from nanonas.core.task import Task
 from nanonas.engine import search
 from nanonas.planning import plan
 from nanonas.spaces import SPACES
-from nanonas.spec import load_spec
+from nanonas.spec.spec import load_spec
 from nanonas.training.proxies import PROXIES, jacov, naswot, proxy_scores, synflow
 
 IMAGES = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(0))

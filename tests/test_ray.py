@@ -7,7 +7,7 @@ from test_interrupts import SETS, lines
 
 from nanonas.core.errors import SpecError
 from nanonas.engine import search
-from nanonas.spec import load_spec
+from nanonas.spec.spec import load_spec
 
 pytest.importorskip("ray")
 

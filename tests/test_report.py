@@ -13,7 +13,7 @@ from nanonas import search
 from nanonas.core.files import read_json
 from nanonas.output import Output
 from nanonas.report import FRONT_SHOWN, SearchView, View, search_table
-from nanonas.spec import Spec
+from nanonas.spec.spec import Spec
 
 
 def spec(trials: int, **objectives: str) -> Spec:

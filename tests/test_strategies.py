@@ -25,7 +25,7 @@ from nanonas.devices import runtime
 from nanonas.engine import search
 from nanonas.results import read_trials
 from nanonas.spaces import SPACES
-from nanonas.spec import Spec, load_spec, override_spec
+from nanonas.spec.spec import Spec, load_spec, override_spec
 from nanonas.strategies import STRATEGIES, Strategy, predictor
 from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
 

@@ -17,7 +17,7 @@ from nanonas.networks.operations import OPERATIONS
 from nanonas.networks.weights import save_tensors
 from nanonas.planning import plan
 from nanonas.spaces import SPACES
-from nanonas.spec import Spec, load_spec
+from nanonas.spec.spec import Spec, load_spec
 from nanonas.training.supernet import SupernetTrainer
 
 

@@ -12,7 +12,7 @@ from nanonas.core.errors import DataError, NanonasError, RunError, SpecError
 from nanonas.engine import search
 from nanonas.planning import plan
 from nanonas.spaces.nasbench201 import PUBLISHED, NASBench201
-from nanonas.spec import Spec, load_spec
+from nanonas.spec.spec import Spec, load_spec
 
 SPACE = NASBench201(NASBench201.Config())
 

@@ -16,7 +16,7 @@ from .trial import Fidelity
 
 if TYPE_CHECKING:
     from ..evaluators import Evaluator
-    from ..spec import Spec
+    from ..spec.spec import Spec
 
 LATENCY = "latency_ms"
 """Of one image on one thread of this machine: predicted, since a measurement would steer a search by its noise."""

@@ -18,7 +18,7 @@ from . import EVALUATORS
 from .training import Effort, Training
 
 if TYPE_CHECKING:
-    from ..spec import Spec
+    from ..spec.spec import Spec
     from ..training.supernet import SupernetTrainer
 
 

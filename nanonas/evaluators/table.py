@@ -24,7 +24,7 @@ from ..data.dataset import DataConfig, known_task
 from . import EVALUATORS, Evaluator
 
 if TYPE_CHECKING:
-    from ..spec import Spec
+    from ..spec.spec import Spec
 
 MAX_BYTES = 1_000_000_000  # a million architectures take a tenth
 TASK = Task(3, 32, 32, 10)  # CIFAR-10: of a spec that names no data, or data that do not say theirs beforehand

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ..data.images import Images
-    from ..spec import Spec
+    from ..spec.spec import Spec
 
 FEW_IMAGES = 50
 PROXY_IMAGES = 64  # the batch of the zero-cost proxies

@@ -13,7 +13,7 @@ from ..core.trial import Fidelity
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
-    from ..spec import Spec
+    from ..spec.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
-    from ..spec import Spec
+    from ..spec.spec import Spec
 
 TRIES = 2
 GROWTH = 1.3  # of a worker's memory since its first job, above which it is replaced
@@ -190,7 +190,7 @@ class Server:
             self._worker = self._made()
 
     def _made(self) -> Worker:
-        from ..spec import Spec
+        from ..spec.spec import Spec
 
         spec = Spec.model_validate(self._spec)
         if self._cache is not None:

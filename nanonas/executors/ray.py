@@ -18,7 +18,7 @@ from .pool import Handle, Message, Pool, PoolConfig, Server
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
-    from ..spec import Spec
+    from ..spec.spec import Spec
 
 
 @EXECUTORS.register("ray")

@@ -13,7 +13,7 @@ from ..spaces import SPACES
 from . import Job, Outcome
 
 if TYPE_CHECKING:
-    from ..spec import Spec
+    from ..spec.spec import Spec
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # for the supernet's checkpoint: no candidate's fault
 

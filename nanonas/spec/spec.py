@@ -10,17 +10,17 @@ import yaml
 from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
-from .core.config import ComponentConfig, Config
-from .core.errors import SpecError, UnknownName
-from .core.problem import measures
-from .core.registry import Registry, nearest
-from .data.dataset import DataConfig
-from .evaluators import EVALUATORS
-from .executors import EXECUTORS, ExecutorConfig
-from .spaces import SPACES
-from .strategies import STRATEGIES, StrategyConfig
-from .training.recipe import Recipe
-from .yaml_source import load_value, mark_of, parse, read_text
+from ..core.config import ComponentConfig, Config
+from ..core.errors import SpecError, UnknownName
+from ..core.problem import measures
+from ..core.registry import Registry, nearest
+from ..data.dataset import DataConfig
+from ..evaluators import EVALUATORS
+from ..executors import EXECUTORS, ExecutorConfig
+from ..spaces import SPACES
+from ..strategies import STRATEGIES, StrategyConfig
+from ..training.recipe import Recipe
+from .source import load_value, mark_of, parse, read_text
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def preset_names() -> list[str]:
 
 
 def preset_folder() -> Path:
-    from . import presets
+    from .. import presets
 
     return Path(next(iter(presets.__path__)))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from .core.errors import SpecError
+from ..core.errors import SpecError
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000  # with each alias counted as all that it stands for
