@@ -27,7 +27,7 @@ from nanonas.core.space import SearchSpace
 from nanonas.core.task import Task
 from nanonas.devices.environment import environment
 from nanonas.exporters import EXPORTERS
-from nanonas.exporting import check_parity, parity, rounding
+from nanonas.finish.export import check_parity, parity, rounding
 from nanonas.networks.layers import ACTIVATIONS
 from nanonas.spaces import SPACES
 

@@ -34,7 +34,7 @@ from common import Record
 
 from nanonas import compare, load_spec, search, train
 from nanonas.core.errors import NanonasError
-from nanonas.results import read_trials
+from nanonas.engine.results import read_trials
 from nanonas.spaces import SPACES
 
 RECORD = Record("fuzz")

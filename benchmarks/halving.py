@@ -26,7 +26,7 @@ from common import Record
 
 from nanonas import load_spec, search, train
 from nanonas.core.statistics import compare_groups, mean_and_interval
-from nanonas.results import best_trial
+from nanonas.engine.results import best_trial
 
 RECORD = Record("halving")
 COMMON = ["executor={name: inline, lookahead: 1}"]

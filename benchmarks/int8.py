@@ -21,9 +21,9 @@ from nanonas.devices.compute import threads
 from nanonas.devices.environment import environment
 from nanonas.devices.profile import latency_ms
 from nanonas.exporters import EXPORTERS
-from nanonas.exporting import metadata_of
-from nanonas.inference import Model
-from nanonas.run_directory import count_test_look
+from nanonas.finish.export import metadata_of
+from nanonas.models.inference import Model
+from nanonas.runs.directory import count_test_look
 from nanonas.spec.spec import override_data
 
 FORMATS = ("onnx", "onnx-int8", "executorch", "executorch-int8")

@@ -40,8 +40,8 @@ def searched(run: Path, trials: int) -> None:
 
 
 def opened(run: Path, trials: int) -> None:
-    from nanonas.results import read_trials
-    from nanonas.run_directory import run_spec
+    from nanonas.engine.results import read_trials
+    from nanonas.runs.directory import run_spec
     from nanonas.spaces import SPACES
 
     spec = run_spec(run)

@@ -20,7 +20,7 @@ from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.core.pareto import hypervolume
 from nanonas.devices.environment import cores, environment
-from nanonas.run_record import read_record
+from nanonas.runs.record import read_record
 from nanonas.spec.spec import load_spec
 
 RECORD = Record("pareto")

@@ -34,7 +34,7 @@ def eval(  # the command's name
       nanonas eval runs/digits-evo-seed0/exports/model.onnx --json
     """
     from nanonas import report
-    from nanonas.evaluation import evaluate
+    from nanonas.finish.evaluate import evaluate
     from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)

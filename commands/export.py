@@ -42,7 +42,7 @@ def export(
       nanonas export runs/digits-evo-seed0 --format onnx --format pt2 --int8 --with-preprocessing
     """
     from nanonas import report
-    from nanonas.exporting import export as export_model
+    from nanonas.finish.export import export as export_model
     from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)

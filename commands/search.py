@@ -43,9 +43,9 @@ def search(
     """
     from nanonas import report
     from nanonas.core.files import read_json
-    from nanonas.engine import search as trials_of
+    from nanonas.engine.search import search as trials_of
     from nanonas.output import Output
-    from nanonas.run_directory import default_run
+    from nanonas.runs.directory import default_run
     from nanonas.spec.spec import load_spec
 
     output = Output(json, quiet)
@@ -59,7 +59,7 @@ def search(
     assert spec is not None
     loaded = load_spec(spec, [*(set_ or []), *([f"executor.workers={workers}"] if workers else [])])
     if dry_run:
-        from nanonas.planning import plan
+        from nanonas.engine.planning import plan
 
         output.result(plan(loaded, output.say), report.plan_table)
         return

@@ -28,8 +28,8 @@ def train(
       nanonas train runs/cifar10-evo-seed0 --set train.minutes=60 --out runs/longer
     """
     from nanonas import report
+    from nanonas.finish.train import train as train_winner
     from nanonas.output import Output, run_argument
-    from nanonas.winner import train as train_winner
 
     output = Output(json, quiet)
     path = run_argument(run)

@@ -10,24 +10,24 @@ print(train("runs/mine")["test_accuracy"])
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .classifier import load_model
     from .comparison import compare
-    from .engine import search
-    from .evaluation import evaluate
-    from .exporting import export
+    from .engine.search import search
+    from .finish.evaluate import evaluate
+    from .finish.export import export
+    from .finish.train import train
+    from .models.classifier import load_model
     from .spec.spec import load_spec
-    from .winner import train
 
 __all__ = ["compare", "evaluate", "export", "load_model", "load_spec", "search", "train"]
 
 _HOMES = {
     "compare": "comparison",
-    "evaluate": "evaluation",
-    "export": "exporting",
-    "load_model": "classifier",
-    "load_spec": "spec",
-    "search": "engine",
-    "train": "winner",
+    "evaluate": "finish.evaluate",
+    "export": "finish.export",
+    "load_model": "models.classifier",
+    "load_spec": "spec.spec",
+    "search": "engine.search",
+    "train": "finish.train",
 }
 
 

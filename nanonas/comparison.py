@@ -21,8 +21,8 @@ from .core.errors import RunError
 from .core.files import SCHEMA_VERSION
 from .core.statistics import mean_and_interval, pairwise
 from .curves import AXES, area, best_so_far, shared_range
-from .run_directory import beside
-from .run_record import RunRecord, TrainResult, read_record
+from .runs.directory import beside
+from .runs.record import RunRecord, TrainResult, read_record
 from .spec.spec import Spec, flat
 from .verdict import verdict
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 from .core.numbers import duration
 from .core.statistics import TOO_MANY, seeds_needed, tests_among
-from .run_directory import beside
-from .run_record import Groups, Look, Machine, RunRecord
+from .runs.directory import beside
+from .runs.record import Groups, Look, Machine, RunRecord
 from .spec.spec import flat
 
 TEST = re.compile("(?<![a-z])test|T(est|EST)")  # a word of a column's name: test_acc, TestAcc, but not latest

@@ -17,8 +17,8 @@ from .core.numbers import count, duration
 from .core.pareto import scores
 from .core.problem import AT_32
 from .core.trial import Trial, at_highest_fidelity
+from .engine.results import front_of
 from .output import Output, printable
-from .results import front_of
 from .spaces import SPACES
 from .spec.spec import Spec, load_spec, preset_names, preset_path
 from .training.recipe import Progress

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from nanonas.core.trial import Line
-from nanonas.run_directory import run_spec
+from nanonas.runs.directory import run_spec
 from nanonas.spec.spec import override_spec
 
 CELL = "conv_1x1+none,none+conv_3x3,none,none"

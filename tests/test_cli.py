@@ -207,7 +207,7 @@ def test_an_impossible_constraint_is_said_before_training(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nanonas.journal import Journal
+    from nanonas.runs.journal import Journal
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "trials.jsonl")

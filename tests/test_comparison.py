@@ -8,7 +8,7 @@ from run_folders import EVOLUTION, GENOTYPES, RANDOM
 
 from nanonas.comparison import compare
 from nanonas.core.errors import RunError
-from nanonas.run_directory import run_spec
+from nanonas.runs.directory import run_spec
 from nanonas.verdict import renderable
 
 

@@ -9,7 +9,7 @@ from run_folders import EVOLUTION, line
 from nanonas.comparison import compare
 from nanonas.core.trial import Line
 from nanonas.curves import Step, area, best_so_far, shared_range
-from nanonas.run_record import read_record
+from nanonas.runs.record import read_record
 
 
 def curve_of(folder: Path, lines: list[Line], **spec: object) -> list[Step]:

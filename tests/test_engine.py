@@ -14,19 +14,19 @@ import pytest
 from fakes import Fake
 from test_strategies import make_spec, outcomes, override_spec
 
-from nanonas import engine
 from nanonas.core.errors import EvaluationError, RunError, SpecError
 from nanonas.core.problem import Problem, measures
 from nanonas.core.task import Task
 from nanonas.core.trial import fidelity_key, training_seed
 from nanonas.devices import runtime
 from nanonas.devices.latency import Latency
-from nanonas.engine import search
+from nanonas.engine import search as engine
+from nanonas.engine.failures import Failures
+from nanonas.engine.planning import plan
+from nanonas.engine.results import best_trial, read_trials
+from nanonas.engine.search import search
 from nanonas.evaluators import EVALUATORS
-from nanonas.failures import Failures
-from nanonas.planning import plan
-from nanonas.results import best_trial, read_trials
-from nanonas.run_directory import locked
+from nanonas.runs.directory import locked
 from nanonas.spaces import SPACES
 from nanonas.spec.spec import Spec, load_spec
 

@@ -8,7 +8,7 @@ import pytest
 
 from nanonas import evaluate
 from nanonas.core.errors import DataError, NanonasError, SpecError
-from nanonas.evaluation import expected_calibration_error
+from nanonas.finish.evaluate import expected_calibration_error
 
 
 def test_the_result_has_the_documented_fields(run: Path) -> None:

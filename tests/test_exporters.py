@@ -18,14 +18,14 @@ import torch
 from torch import nn
 
 from nanonas import evaluate, export, load_model
-from nanonas.classifier import Classifier, WithPreprocessing
 from nanonas.core.errors import ExportError, NanonasError, RunError, UnknownName
 from nanonas.data.dataset import load_dataset
-from nanonas.exported import ExportedFile
 from nanonas.exporters import EXPORTERS, Metadata
 from nanonas.exporters.executorch import _folded
-from nanonas.exporting import check_loss, check_parity, metadata_of, parity, rounding, targets_of, training_pixels
-from nanonas.inference import Model
+from nanonas.finish.export import check_loss, check_parity, metadata_of, parity, rounding, targets_of, training_pixels
+from nanonas.models.classifier import Classifier, WithPreprocessing
+from nanonas.models.inference import Model
+from nanonas.runs.exported import ExportedFile
 from nanonas.spaces import SPACES
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nanonas.engine import search
+from nanonas.engine.search import search
 from nanonas.spec.spec import load_spec
 
 SETS = [

@@ -14,7 +14,7 @@ from nanonas.core.errors import RunError
 from nanonas.core.files import read_json, write_json
 from nanonas.core.genotype import Genotype
 from nanonas.core.trial import Trial
-from nanonas.journal import Journal
+from nanonas.runs.journal import Journal
 
 
 def trial(number: int) -> Trial:

@@ -16,9 +16,9 @@ from nanonas.core.program import IMAGE, Program
 from nanonas.core.task import Task
 from nanonas.devices import runtime
 from nanonas.devices.latency import Latency, operators
-from nanonas.engine import search
+from nanonas.engine.planning import plan
+from nanonas.engine.search import search
 from nanonas.networks.layers import Branches, Conv, gelu, relu, write
-from nanonas.planning import plan
 from nanonas.spaces import SPACES
 
 TASK = Task(3, 16, 12, 10)

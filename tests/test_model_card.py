@@ -18,8 +18,8 @@ from nanonas import export, load_spec, train
 from nanonas.core.errors import RunError
 from nanonas.core.statistics import wilson
 from nanonas.exporters import EXPORTERS
-from nanonas.model_card import code, markdown
-from nanonas.run_record import read_record
+from nanonas.finish.card import code, markdown
+from nanonas.runs.record import read_record
 
 NAMES = ["<script>alert(1)</script>", "a|b", "`", "``x`", "*_[x](http://x)_*", "&lt;", "  ", "zwei\n# drei", "ö\u202e"]
 

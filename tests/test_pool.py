@@ -14,7 +14,7 @@ from nanonas import load_spec
 from nanonas.core.errors import RunError
 from nanonas.data import dataset
 from nanonas.data.dataset import load_dataset
-from nanonas.engine import search
+from nanonas.engine.search import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.executors import EXECUTORS, Job, Outcome
 from nanonas.executors.pool import Handle, Message, Pool, PoolConfig, Server

@@ -11,8 +11,8 @@ from torch import nn
 
 from nanonas.core.errors import EvaluationError, SpecError
 from nanonas.core.task import Task
-from nanonas.engine import search
-from nanonas.planning import plan
+from nanonas.engine.planning import plan
+from nanonas.engine.search import search
 from nanonas.spaces import SPACES
 from nanonas.spec.spec import load_spec
 from nanonas.training.proxies import PROXIES, jacov, naswot, proxy_scores, synflow

@@ -6,7 +6,7 @@ import pytest
 from test_interrupts import SETS, lines
 
 from nanonas.core.errors import SpecError
-from nanonas.engine import search
+from nanonas.engine.search import search
 from nanonas.spec.spec import load_spec
 
 pytest.importorskip("ray")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from nanonas.cli import app
 from nanonas.exporters import EXPORTERS
-from nanonas.exporting import targets_of
+from nanonas.finish.export import targets_of
 
 CLASSES = ("<script>alert(1)<", "`|*_[x](http:x)", "' \"; rm -rf $HOME &amp; – ö 猫 {{0}} %s")
 FORMATS = [name for name in EXPORTERS if not EXPORTERS[name].extra]

@@ -22,8 +22,8 @@ from nanonas.core.program import Program
 from nanonas.core.task import Task
 from nanonas.core.trial import Proposal, Trial, at_highest_fidelity
 from nanonas.devices import runtime
-from nanonas.engine import search
-from nanonas.results import read_trials
+from nanonas.engine.results import read_trials
+from nanonas.engine.search import search
 from nanonas.spaces import SPACES
 from nanonas.spec.spec import Spec, load_spec, override_spec
 from nanonas.strategies import STRATEGIES, Strategy, predictor

@@ -10,12 +10,12 @@ import torch
 
 from nanonas.core.errors import RunError, SpecError
 from nanonas.core.task import Task
-from nanonas.engine import search
+from nanonas.engine.planning import plan
+from nanonas.engine.search import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.networks.network import MixedCell
 from nanonas.networks.operations import OPERATIONS
 from nanonas.networks.weights import save_tensors
-from nanonas.planning import plan
 from nanonas.spaces import SPACES
 from nanonas.spec.spec import Spec, load_spec
 from nanonas.training.supernet import SupernetTrainer

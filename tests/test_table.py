@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from nanonas.core.errors import DataError, NanonasError, RunError, SpecError
-from nanonas.engine import search
-from nanonas.planning import plan
+from nanonas.engine.planning import plan
+from nanonas.engine.search import search
 from nanonas.spaces.nasbench201 import PUBLISHED, NASBench201
 from nanonas.spec.spec import Spec, load_spec
 

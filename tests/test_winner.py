@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from nanonas import compare, evaluate, export, load_model, train, winner
+from nanonas import compare, evaluate, export, load_model, train
 from nanonas.core.errors import EvaluationError, NanonasError, RunError, SpecError
 from nanonas.data.dataset import load_dataset
+from nanonas.finish import train as winner
 from nanonas.networks.weights import load_tensors, save_tensors
-from nanonas.run_directory import count_test_look
+from nanonas.runs.directory import count_test_look
 from nanonas.training.recipe import Progress
 from nanonas.training.trainer import Trainer
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..core.errors import RunError
 from ..core.files import write_bytes
-from ..run_record import Groups
+from ..runs.record import Groups
 from .compared import Compared
 from .sections import SECTIONS, headline, title
 from .svg import Plot, read, standalone

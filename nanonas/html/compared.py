@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from ..core.trial import Line
-from ..run_record import Groups, RunRecord
+from ..runs.record import Groups, RunRecord
 
 
 @dataclass(frozen=True)

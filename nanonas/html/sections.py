@@ -8,7 +8,7 @@ from ..core.genotype import Genotype
 from ..core.numbers import duration
 from ..curves import AXES
 from ..networks.diagram import Drawn
-from ..run_record import RunRecord
+from ..runs.record import RunRecord
 from ..verdict import cells
 from .account import conformance, environment, repeat, statistics
 from .compared import Compared

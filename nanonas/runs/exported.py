@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .core.files import read
-from .data.cache import cache_dir
+from ..core.files import read
+from ..data.cache import cache_dir
 
 
 class Times(BaseModel):

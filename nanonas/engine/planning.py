@@ -5,19 +5,19 @@ import time
 from contextlib import closing
 from typing import Any
 
-from .core.errors import EvaluationError, SpecError
-from .core.files import SCHEMA_VERSION
-from .core.problem import Problem
-from .core.say import Say
-from .core.trial import fidelity_key, training_seed
-from .devices.environment import cores
-from .devices.latency import Latency
-from .engine import MAX_INFEASIBLE
-from .evaluators import EVALUATORS
-from .executors import EXECUTORS
-from .spaces import SPACES
-from .spec.spec import Spec
-from .strategies import STRATEGIES
+from ..core.errors import EvaluationError, SpecError
+from ..core.files import SCHEMA_VERSION
+from ..core.problem import Problem
+from ..core.say import Say
+from ..core.trial import fidelity_key, training_seed
+from ..devices.environment import cores
+from ..devices.latency import Latency
+from ..evaluators import EVALUATORS
+from ..executors import EXECUTORS
+from ..spaces import SPACES
+from ..spec.spec import Spec
+from ..strategies import STRATEGIES
+from .search import MAX_INFEASIBLE
 
 SAMPLES = 1000
 LINE_BYTES = 1000  # of the journal and the log, for a trial

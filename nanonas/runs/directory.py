@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .core.errors import RunError
-from .core.files import heading, read_bytes, read_json, write_bytes, write_json, write_text
-from .core.say import Say
-from .core.trial import Line
-from .devices.environment import environment, version
-from .spec.spec import Spec, differences, load_spec
+from ..core.errors import RunError
+from ..core.files import heading, read_bytes, read_json, write_bytes, write_json, write_text
+from ..core.say import Say
+from ..core.trial import Line
+from ..devices.environment import environment, version
+from ..spec.spec import Spec, differences, load_spec
 
 Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from .classifier import load_model
-from .core.errors import ExportError, NanonasError, RunError
-from .core.files import document, write_json
-from .core.say import Say
-from .data.dataset import Dataset, load_dataset
-from .devices.environment import environment
-from .exported import exported_files, made_here, sha256
-from .exporters import Metadata, by_suffix, reason
-from .inference import Model
-from .run_directory import Log, check_contents, count_test_look, locked, other_source
-from .spec.spec import override_data
+from ..core.errors import ExportError, NanonasError, RunError
+from ..core.files import document, write_json
+from ..core.say import Say
+from ..data.dataset import Dataset, load_dataset
+from ..devices.environment import environment
+from ..exporters import Metadata, by_suffix, reason
+from ..models.classifier import load_model
+from ..models.inference import Model
+from ..runs.directory import Log, check_contents, count_test_look, locked, other_source
+from ..runs.exported import exported_files, made_here, sha256
+from ..spec.spec import override_data
 
 CALIBRATION_BINS = 15
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .core.errors import RunError
-from .core.files import first_problem, read_bytes
-from .core.trial import Line, Trial, line_of
+from ..core.errors import RunError
+from ..core.files import first_problem, read_bytes
+from ..core.trial import Line, Trial, line_of
 
 MAX_BYTES = 2_000_000_000  # some four million trials
 

@@ -10,16 +10,16 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from .core.config import ComponentConfig
-from .core.errors import RunError, SpecError
-from .core.files import read_bytes, write_json
-from .core.genotype import Genotype
-from .core.space import SearchSpace
-from .core.task import Task
-from .data.dataset import DataConfig, Dataset, Side
-from .networks.weights import load_tensors, save_tensors
-from .run_directory import existing_run
-from .spaces import SPACES
+from ..core.config import ComponentConfig
+from ..core.errors import RunError, SpecError
+from ..core.files import read_bytes, write_json
+from ..core.genotype import Genotype
+from ..core.space import SearchSpace
+from ..core.task import Task
+from ..data.dataset import DataConfig, Dataset, Side
+from ..networks.weights import load_tensors, save_tensors
+from ..runs.directory import existing_run
+from ..spaces import SPACES
 
 
 class Card(BaseModel):
@@ -94,7 +94,7 @@ class Classifier(nn.Module):
     def _pixels(self, image: Any) -> np.ndarray:
         from PIL import Image
 
-        from .data.file import decode, pixels_of
+        from ..data.file import decode, pixels_of
 
         channels, height, width = self.card.input_size
         if isinstance(image, str | Path):

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .classifier import Classifier
-from .core.files import document, read, write_json, write_text
-from .core.numbers import count, duration
-from .core.statistics import wilson
-from .data.dataset import Dataset
-from .devices.environment import environment
-from .exported import ExportedFile
-from .exporters import by_suffix
-from .run_directory import run_spec
-from .run_record import SearchResult, TrainResult
+from ..core.files import document, read, write_json, write_text
+from ..core.numbers import count, duration
+from ..core.statistics import wilson
+from ..data.dataset import Dataset
+from ..devices.environment import environment
+from ..exporters import by_suffix
+from ..models.classifier import Classifier
+from ..runs.directory import run_spec
+from ..runs.exported import ExportedFile
+from ..runs.record import SearchResult, TrainResult
 
 PLACES = {"best": "the winner of", "front": "from the front of", "other": "chosen by hand, not the winner of"}
 

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .classifier import Classifier, WithPreprocessing, load_model
-from .core.errors import ExportError
-from .core.files import document, write_json
-from .core.say import Say
-from .data.dataset import Dataset, load_dataset
-from .data.images import at_once
-from .exported import ExportedFile, Latencies, exported_files, remember, sha256
-from .exporters import EXPORTERS, Exporter, Metadata
-from .inference import Model, softmax
-from .model_card import describe, write_card
-from .run_directory import Log, count_test_look, locked, other_source
-from .spec.spec import override_data
+from ..core.errors import ExportError
+from ..core.files import document, write_json
+from ..core.say import Say
+from ..data.dataset import Dataset, load_dataset
+from ..data.images import at_once
+from ..exporters import EXPORTERS, Exporter, Metadata
+from ..models.classifier import Classifier, WithPreprocessing, load_model
+from ..models.inference import Model, softmax
+from ..runs.directory import Log, count_test_look, locked, other_source
+from ..runs.exported import ExportedFile, Latencies, exported_files, remember, sha256
+from ..spec.spec import override_data
+from .card import describe, write_card
 
 PARITY_IMAGES = 256
 PARITY_BATCHES = (1, 2, 7)  # and the rest

@@ -8,17 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .core.errors import RunError, SpecError
-from .core.files import first_problem, read, read_bytes, readable
-from .core.genotype import Genotype
-from .core.space import SearchSpace
-from .core.task import Task
-from .core.trial import LARGEST, Line, at_highest_fidelity
+from ..core.errors import RunError, SpecError
+from ..core.files import first_problem, read, read_bytes, readable
+from ..core.genotype import Genotype
+from ..core.space import SearchSpace
+from ..core.task import Task
+from ..core.trial import LARGEST, Line, at_highest_fidelity
+from ..spaces import SPACES
+from ..spec.spec import Spec
+from ..strategies import STRATEGIES
+from .directory import run_spec
 from .journal import Journal
-from .run_directory import run_spec
-from .spaces import SPACES
-from .spec.spec import Spec
-from .strategies import STRATEGIES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]

@@ -10,21 +10,21 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
-from .classifier import Card, Classifier, save_model
-from .core.errors import EvaluationError, RunError
-from .core.files import document, read, read_json, write_json, write_text
-from .core.genotype import Genotype
-from .core.problem import check_connected
-from .core.say import Say
-from .core.space import SearchSpace
-from .core.trial import training_seed
-from .data.dataset import Dataset, load_dataset
-from .data.images import Images
-from .devices.compute import memory_checked, seeded, select_device
-from .devices.environment import environment
-from .networks.weights import load_tensors, save_tensors
-from .results import best_trial, read_trials
-from .run_directory import (
+from ..core.errors import EvaluationError, RunError
+from ..core.files import document, read, read_json, write_json, write_text
+from ..core.genotype import Genotype
+from ..core.problem import check_connected
+from ..core.say import Say
+from ..core.space import SearchSpace
+from ..core.trial import training_seed
+from ..data.dataset import Dataset, load_dataset
+from ..data.images import Images
+from ..devices.compute import memory_checked, seeded, select_device
+from ..devices.environment import environment
+from ..engine.results import best_trial, read_trials
+from ..models.classifier import Card, Classifier, save_model
+from ..networks.weights import load_tensors, save_tensors
+from ..runs.directory import (
     Log,
     check_source,
     check_target,
@@ -34,11 +34,11 @@ from .run_directory import (
     run_spec,
     write_environment,
 )
-from .run_record import Found, SearchResult, TrainResult
-from .spaces import SPACES
-from .spec.spec import Spec, differences, override_spec
-from .training.recipe import Progress
-from .training.trainer import Trainer, parts_of_a_batch, predict, score
+from ..runs.record import Found, SearchResult, TrainResult
+from ..spaces import SPACES
+from ..spec.spec import Spec, differences, override_spec
+from ..training.recipe import Progress
+from ..training.trainer import Trainer, parts_of_a_batch, predict, score
 
 CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION_STEPS = 6

@@ -3,8 +3,8 @@
 from collections import Counter, deque
 from collections.abc import Sequence
 
-from .core.space import SearchSpace
-from .core.trial import Trial
+from ..core.space import SearchSpace
+from ..core.trial import Trial
 
 WINDOW = 20  # trials
 SHOWN = 3  # choices that the failed ones share

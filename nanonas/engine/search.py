@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .core.errors import RunError, SpecError
-from .core.files import write_json
-from .core.genotype import Genotype
-from .core.problem import Problem
-from .core.say import Say
-from .core.space import SearchSpace
-from .core.trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
-from .devices.latency import Latency
-from .evaluators import EVALUATORS, Evaluator
-from .executors import EXECUTORS, Executor, Job, Outcome, Pending
+from ..core.errors import RunError, SpecError
+from ..core.files import write_json
+from ..core.genotype import Genotype
+from ..core.problem import Problem
+from ..core.say import Say
+from ..core.space import SearchSpace
+from ..core.trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
+from ..devices.latency import Latency
+from ..evaluators import EVALUATORS, Evaluator
+from ..executors import EXECUTORS, Executor, Job, Outcome, Pending
+from ..runs.directory import Log, begin, check_target, default_run, locked
+from ..runs.journal import Journal
+from ..spaces import SPACES
+from ..spec.spec import Spec
+from ..strategies import STRATEGIES, Strategy
 from .failures import Failures
-from .journal import Journal
 from .results import is_finished, summary
-from .run_directory import Log, begin, check_target, default_run, locked
-from .spaces import SPACES
-from .spec.spec import Spec
-from .strategies import STRATEGIES, Strategy
 
 KNOWN, INFEASIBLE = "were known already", "could not be scored"
 MANY_REPEATS = 200  # proposals in a row that are known already, before the strategy is asked for a stranger

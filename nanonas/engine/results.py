@@ -5,18 +5,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .core.errors import RunError
-from .core.files import document, read_json
-from .core.pareto import front, scores
-from .core.problem import LATENCY, Problem
-from .core.ranking import aggregate, kendall
-from .core.space import SearchSpace
-from .core.trial import Trial, at_highest_fidelity, trial_of
-from .devices.latency import Latency
-from .evaluators import Evaluator
-from .journal import Journal
-from .spec.spec import Spec
-from .strategies import STRATEGIES
+from ..core.errors import RunError
+from ..core.files import document, read_json
+from ..core.pareto import front, scores
+from ..core.problem import LATENCY, Problem
+from ..core.ranking import aggregate, kendall
+from ..core.space import SearchSpace
+from ..core.trial import Trial, at_highest_fidelity, trial_of
+from ..devices.latency import Latency
+from ..evaluators import Evaluator
+from ..runs.journal import Journal
+from ..spec.spec import Spec
+from ..strategies import STRATEGIES
 
 
 def best_trial(trials: Sequence[Trial], spec: Spec) -> Trial | None:

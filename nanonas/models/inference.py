@@ -7,13 +7,13 @@ from typing import Self
 import numpy as np
 import torch
 
+from ..core.errors import DataError, ExportError
+from ..data.dataset import Dataset
+from ..data.images import at_once
+from ..devices.compute import threads
+from ..devices.profile import latency_ms
+from ..exporters import Metadata, ModelFile
 from .classifier import Classifier, normalized
-from .core.errors import DataError, ExportError
-from .data.dataset import Dataset
-from .data.images import at_once
-from .devices.compute import threads
-from .devices.profile import latency_ms
-from .exporters import Metadata, ModelFile
 
 BATCH = 500
 ROUNDING = 1e-3  # of a probability, in 8 bits too

@@ -1,0 +1,1 @@
+"""finish: what becomes of a winner: the last training, its evaluation, its files and their card. Imports torch."""
