@@ -10,7 +10,7 @@ print(train("runs/mine")["test_accuracy"])
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .comparison import compare
+    from .comparison.compare import compare
     from .engine.search import search
     from .finish.evaluate import evaluate
     from .finish.export import export
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["compare", "evaluate", "export", "load_model", "load_spec", "search", "train"]
 
 _HOMES = {
-    "compare": "comparison",
+    "compare": "comparison.compare",
     "evaluate": "finish.evaluate",
     "export": "finish.export",
     "load_model": "models.classifier",

@@ -12,7 +12,7 @@ import run_folders
 from run_folders import line
 from source import ROOT
 
-from nanonas.comparison import compare
+from nanonas.comparison.compare import compare
 from nanonas.core.task import Task
 from nanonas.core.trial import Line
 from nanonas.spaces import SPACES

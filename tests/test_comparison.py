@@ -6,10 +6,10 @@ import run_folders
 from rich.console import Console
 from run_folders import EVOLUTION, GENOTYPES, RANDOM
 
-from nanonas.comparison import compare
+from nanonas.comparison.compare import compare
+from nanonas.comparison.verdict import renderable
 from nanonas.core.errors import RunError
 from nanonas.runs.directory import run_spec
-from nanonas.verdict import renderable
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import run_folders
 from run_folders import EVOLUTION, GENOTYPES, RANDOM, line
 
-from nanonas.comparison import compare
+from nanonas.comparison.compare import compare
 
 
 def checks(*runs: Path) -> dict[str, dict[str, str]]:

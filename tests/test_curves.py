@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_folders import EVOLUTION, line
 
-from nanonas.comparison import compare
+from nanonas.comparison.compare import compare
+from nanonas.comparison.curves import Step, area, best_so_far, shared_range
 from nanonas.core.trial import Line
-from nanonas.curves import Step, area, best_so_far, shared_range
 from nanonas.runs.record import read_record
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nanonas.comparison.verdict import is_shown, sentence
 from nanonas.core.numbers import count, duration, percent, points
 from nanonas.core.statistics import compare_groups, holm, least_p, mean_and_interval, pairwise, seeds_needed
-from nanonas.verdict import is_shown, sentence
 
 
 def seeded(values, first=0):

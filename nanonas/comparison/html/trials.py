@@ -6,8 +6,8 @@ from functools import partial
 from html import escape
 from typing import Any
 
-from ..core.numbers import count, duration
-from ..core.trial import Line
+from ...core.numbers import count, duration
+from ...core.trial import Line
 from .compared import Compared, Run
 from .parts import Section, note, wide
 from .plots import sized

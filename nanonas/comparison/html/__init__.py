@@ -13,9 +13,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import RunError
-from ..core.files import write_bytes
-from ..runs.record import Groups
+from ...core.errors import RunError
+from ...core.files import write_bytes
+from ...runs.record import Groups
 from .compared import Compared
 from .sections import SECTIONS, headline, title
 from .svg import Plot, read, standalone

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from .core.numbers import count, duration, p_text, percent, points, three_digits
-from .core.statistics import ALPHA, TOO_MANY, seeds_needed, tests_among
+from ..core.numbers import count, duration, p_text, percent, points, three_digits
+from ..core.statistics import ALPHA, TOO_MANY, seeds_needed, tests_among
 
 
 def verdict(groups: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]], comparable: bool = True) -> str:

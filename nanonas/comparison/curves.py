@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .runs.record import RunRecord
+from ..runs.record import RunRecord
 
 Axis = Literal["trials", "seconds"]
 AXES: tuple[Axis, Axis] = ("trials", "seconds")

@@ -16,14 +16,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ..core.errors import RunError
+from ..core.files import SCHEMA_VERSION
+from ..core.statistics import mean_and_interval, pairwise
+from ..runs.directory import beside
+from ..runs.record import RunRecord, TrainResult, read_record
+from ..spec.spec import Spec, flat
 from .conformance import conformance
-from .core.errors import RunError
-from .core.files import SCHEMA_VERSION
-from .core.statistics import mean_and_interval, pairwise
 from .curves import AXES, area, best_so_far, shared_range
-from .runs.directory import beside
-from .runs.record import RunRecord, TrainResult, read_record
-from .spec.spec import Spec, flat
 from .verdict import verdict
 
 MEASURES = ("test_accuracy", "val_accuracy", "params", "macs", "latency_ms")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ..core.numbers import points
+from ...core.numbers import points
 from .svg import Plot, colour
 
 

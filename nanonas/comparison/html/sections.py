@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..core.genotype import Genotype
-from ..core.numbers import duration
+from ...core.genotype import Genotype
+from ...core.numbers import duration
+from ...networks.diagram import Drawn
+from ...runs.record import RunRecord
 from ..curves import AXES
-from ..networks.diagram import Drawn
-from ..runs.record import RunRecord
 from ..verdict import cells
 from .account import conformance, environment, repeat, statistics
 from .compared import Compared

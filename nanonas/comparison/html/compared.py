@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..core.trial import Line
-from ..runs.record import Groups, RunRecord
+from ...core.trial import Line
+from ...runs.record import Groups, RunRecord
 
 
 @dataclass(frozen=True)

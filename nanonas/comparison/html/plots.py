@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-from ..core.numbers import count
-from ..core.pareto import Objectives, dominates, scores
-from ..core.ranking import kendall
-from ..core.trial import Line, cost
+from ...core.numbers import count
+from ...core.pareto import Objectives, dominates, scores
+from ...core.ranking import kendall
+from ...core.trial import Line, cost
 from ..curves import AXES, Axis
 from .compared import Compared, Run
 from .svg import RIGHT, Axes, Plot, colour, dots, guides, round_count, steps, svg, text, ticks

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .core.numbers import duration
-from .core.statistics import TOO_MANY, seeds_needed, tests_among
-from .runs.directory import beside
-from .runs.record import Groups, Look, Machine, RunRecord
-from .spec.spec import flat
+from ..core.numbers import duration
+from ..core.statistics import TOO_MANY, seeds_needed, tests_among
+from ..runs.directory import beside
+from ..runs.record import Groups, Look, Machine, RunRecord
+from ..spec.spec import flat
 
 TEST = re.compile("(?<![a-z])test|T(est|EST)")  # a word of a column's name: test_acc, TestAcc, but not latest
 Status = Literal["pass", "fail", "not applicable"]

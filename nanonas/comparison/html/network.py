@@ -7,8 +7,8 @@ from html import escape
 from itertools import groupby
 from statistics import fmean
 
-from ..core.numbers import count
-from ..networks.diagram import Node
+from ...core.numbers import count
+from ...networks.diagram import Node
 from .svg import Plot, svg, text
 
 BOX, GAP, HEIGHT, PITCH = 168, 24, 40, 64  # width of a node, between two, height of a node, from layer to layer

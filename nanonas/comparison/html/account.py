@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.numbers import p_text, points
-from ..core.statistics import TOO_MANY, seeds_needed, tests_among
+from ...core.numbers import p_text, points
+from ...core.statistics import TOO_MANY, seeds_needed, tests_among
 from ..verdict import sentence
 from .compared import Compared
 from .parts import Markup, Section, copyable, details, interval, note, table

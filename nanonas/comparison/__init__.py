@@ -1,0 +1,1 @@
+"""comparison: what several runs say together: statistics, a verdict, a page."""
