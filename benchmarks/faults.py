@@ -491,7 +491,7 @@ if __name__ == "__main__":
         if "NANONAS_DRILL_CLOCK" in os.environ:
             shift, real = float(os.environ["NANONAS_DRILL_CLOCK"]), time.time
             time.time = lambda: real() + shift
-        from nanonas.cli import main as nanonas
+        from nanonas.app import main as nanonas
 
         nanonas()
     else:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nanonas import load_spec, report, search, train
+from nanonas import load_spec, search, train
+from nanonas.cli import report
+from nanonas.cli.output import Output
 from nanonas.core.files import read_json
-from nanonas.output import Output
 
 TARGET = Path(__file__).parent.parent / "docs" / "search.svg"
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nanonas import completion
+from nanonas.cli import completion
 
 from .options import Json
 
@@ -36,9 +36,9 @@ def compare(
 
       nanonas compare runs/cifar10-*-seed* --html report.html
     """
+    from nanonas.cli.output import Output, run_argument
     from nanonas.comparison.compare import compare as compare_runs
     from nanonas.comparison.verdict import renderable
-    from nanonas.output import Output, run_argument
 
     output = Output(json)
     output.result(compare_runs([run_argument(run) for run in runs], html, allow_mismatch, plots), renderable)

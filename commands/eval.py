@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nanonas import completion
+from nanonas.cli import completion
 
 from .options import Json, Quiet, SetData
 
@@ -33,9 +33,9 @@ def eval(  # the command's name
 
       nanonas eval runs/digits-evo-seed0/exports/model.onnx --json
     """
-    from nanonas import report
+    from nanonas.cli import report
+    from nanonas.cli.output import Output, run_argument
     from nanonas.finish.evaluate import evaluate
-    from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)
     output.result(evaluate(run_argument(target), set_ or (), trust, output.say), report.eval_table)

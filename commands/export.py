@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nanonas import completion
+from nanonas.cli import completion
 
 from .options import Json, Quiet, Run, SetData
 
@@ -41,9 +41,9 @@ def export(
 
       nanonas export runs/digits-evo-seed0 --format onnx --format pt2 --int8 --with-preprocessing
     """
-    from nanonas import report
+    from nanonas.cli import report
+    from nanonas.cli.output import Output, run_argument
     from nanonas.finish.export import export as export_model
-    from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)
     if not format and not int8:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nanonas.completion import data_settings, runs, settings
+from nanonas.cli.completion import data_settings, runs, settings
 
 
 def _set(help: str, completed: Callable[[typer.Context, str], list[str]]) -> Any:

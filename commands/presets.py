@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nanonas import completion
+from nanonas.cli import completion
 
 
 def presets(
@@ -33,6 +33,6 @@ def presets(
     else:
         from rich.console import Console
 
-        from nanonas.report import presets_table
+        from nanonas.cli.report import presets_table
 
         Console(highlight=False).print(presets_table())

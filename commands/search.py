@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nanonas import completion
+from nanonas.cli import completion
 
 from .options import Json, Quiet, Set
 
@@ -41,10 +41,10 @@ def search(
 
     Your own images, in photos/CLASS/*: nanonas search --preset folder-evo --set data.root=photos
     """
-    from nanonas import report
+    from nanonas.cli import report
+    from nanonas.cli.output import Output
     from nanonas.core.files import read_json
     from nanonas.engine.search import search as trials_of
-    from nanonas.output import Output
     from nanonas.runs.directory import default_run
     from nanonas.spec.spec import load_spec
 

@@ -27,9 +27,9 @@ def train(
 
       nanonas train runs/cifar10-evo-seed0 --set train.minutes=60 --out runs/longer
     """
-    from nanonas import report
+    from nanonas.cli import report
+    from nanonas.cli.output import Output, run_argument
     from nanonas.finish.train import train as train_winner
-    from nanonas.output import Output, run_argument
 
     output = Output(json, quiet)
     path = run_argument(run)

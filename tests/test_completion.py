@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import run_folders
 
-from nanonas import completion
+from nanonas.cli import completion
 from nanonas.data.dataset import DATASETS
 from nanonas.exporters import EXPORTERS
 from nanonas.spec.spec import SECTIONS, preset_names

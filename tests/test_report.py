@@ -10,9 +10,9 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from nanonas import search
+from nanonas.cli.output import Output
+from nanonas.cli.report import FRONT_SHOWN, SearchView, View, search_table
 from nanonas.core.files import read_json
-from nanonas.output import Output
-from nanonas.report import FRONT_SHOWN, SearchView, View, search_table
 from nanonas.spec.spec import Spec
 
 

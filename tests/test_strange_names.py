@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
-from nanonas.cli import app
+from nanonas.app import app
 from nanonas.exporters import EXPORTERS
 from nanonas.finish.export import targets_of
 

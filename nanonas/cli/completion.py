@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import typer
 
 if TYPE_CHECKING:
-    from .spec.spec import Spec
+    from ..spec.spec import Spec
 
 VARIABLE = "_NANONAS_COMPLETE"  # typer sets it to the shell that asks
 MOST = 200  # run directories
 
 
 def presets(incomplete: str) -> list[str]:
-    from . import presets as package
+    from .. import presets as package
 
     names = sorted(path.stem for folder in package.__path__ for path in Path(folder).glob("*.yaml"))
     return [name for name in names if name.startswith(incomplete)]
 
 
 def formats(incomplete: str) -> list[str]:
-    from .exporters import EXPORTERS
+    from ..exporters import EXPORTERS
 
     return [name for name in EXPORTERS if name.startswith(incomplete)]
 
@@ -57,7 +57,7 @@ def _runs(folder: str, name: str) -> Iterator[str]:
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """KEY=VALUE of the spec that the command line names so far: keys first, then the values of one key."""
-    from .spec.spec import flat
+    from ..spec.spec import flat
 
     spec = _spec(ctx.params)
     content = flat(spec.model_dump(mode="json"))
@@ -80,8 +80,8 @@ def data_settings(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _spec(given: dict[str, Any]) -> "Spec":
     """Of the preset, file or run that was given, with what was set before; any spec when there is none yet."""
-    from .core.errors import NanonasError
-    from .spec.spec import Budget, Spec, load_spec, override_spec
+    from ..core.errors import NanonasError
+    from ..spec.spec import Budget, Spec, load_spec, override_spec
 
     source: str | Path | None = given.get("preset")
     if given.get("spec"):
@@ -99,8 +99,8 @@ def _spec(given: dict[str, Any]) -> "Spec":
 
 def _options(spec: "Spec", key: str) -> Sequence[str]:
     """The values that a key can have, where there are few."""
-    from .data.dataset import DATASETS
-    from .spec.spec import SECTIONS
+    from ..data.dataset import DATASETS
+    from ..spec.spec import SECTIONS
 
     section, _, name = key.partition(".")
     if name == "name":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import RunError
+from ..core.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .completion import asked_by_bash, complete_in_bash
+from .cli.completion import asked_by_bash, complete_in_bash
+from .cli.output import printable
 from .core.errors import NanonasError
-from .output import printable
 
 
 class Terminated(KeyboardInterrupt):

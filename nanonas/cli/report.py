@@ -12,16 +12,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .core.errors import NanonasError
-from .core.numbers import count, duration
-from .core.pareto import scores
-from .core.problem import AT_32
-from .core.trial import Trial, at_highest_fidelity
-from .engine.results import front_of
+from ..core.errors import NanonasError
+from ..core.numbers import count, duration
+from ..core.pareto import scores
+from ..core.problem import AT_32
+from ..core.trial import Trial, at_highest_fidelity
+from ..engine.results import front_of
+from ..spaces import SPACES
+from ..spec.spec import Spec, load_spec, preset_names, preset_path
+from ..training.recipe import Progress
 from .output import Output, printable
-from .spaces import SPACES
-from .spec.spec import Spec, load_spec, preset_names, preset_path
-from .training.recipe import Progress
 
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
 BEST_SHOWN = 5
