@@ -75,7 +75,7 @@ def run(job: tuple[str, int, list[str], str, int]) -> dict[str, Any]:
     recipe = {key: value for key, value in changes.items() if key not in ELSEWHERE}
     spec = as_trained(PRESET, data, recipe | {"epochs": round(epochs * changes.get("times", 1))})
     trainer = RandomFlips if "mirrored" in changes else Trainer
-    with patch("nanonas.training.Trainer", trainer):
+    with patch("nanonas.training.trainer.Trainer", trainer):
         metrics = evaluated(spec, genotype, seed)
     return {
         "variant": name,

@@ -14,11 +14,11 @@ from typing import Any
 from nanonas import load_spec
 from nanonas.core.files import write_text
 from nanonas.core.genotype import Genotype
-from nanonas.core.problem import Problem
 from nanonas.core.space import SearchSpace
 from nanonas.devices.environment import cores, environment
 from nanonas.devices.latency import Latency
-from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.engine.search import problem_of
+from nanonas.evaluators import Evaluator
 from nanonas.spaces import SPACES
 from nanonas.spec.spec import Spec
 from nanonas.strategies import STRATEGIES
@@ -82,13 +82,13 @@ def as_trained(preset: str, sets: Sequence[str], changes: dict[str, Any] | None 
 
 
 def opened(spec: Spec) -> tuple[SearchSpace, Evaluator]:
-    return SPACES[spec.space.name](spec.space), EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print)
+    return spec.assignment.make_space(), spec.assignment.make_evaluator(print)
 
 
 def feasible(spec: Spec, rng: random.Random) -> Iterator[Genotype]:
     """Random genotypes that meet the constraints, without end."""
     space, evaluator = opened(spec)
-    problem = Problem.of(spec, space, evaluator, Latency())
+    problem = problem_of(spec, evaluator, Latency())
     return (g for g in iter(lambda: space.sample(rng), None) if problem.is_feasible(g))
 
 

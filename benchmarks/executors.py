@@ -94,7 +94,7 @@ def bare(count: int, barrier: Any) -> None:
     from nanonas.executors.worker import Worker
 
     spec, todo = jobs()
-    worker = Worker(spec, None)
+    worker = Worker(spec.assignment, None)
     worker.run(todo[0])  # imports, data
     barrier.wait()
     for job in todo[:count]:

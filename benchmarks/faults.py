@@ -35,7 +35,7 @@ from nanonas.core.genotype import Genotype
 from nanonas.core.say import Say
 from nanonas.core.space import SearchSpace
 from nanonas.core.trial import Fidelity
-from nanonas.evaluators import EVALUATORS
+from nanonas.evaluators import EVALUATORS, Assignment
 
 TRIALS, SECONDS = 30, 0.02
 MARK = "NANONAS_DRILL"  # in the environment of a drill and of all it starts
@@ -49,7 +49,8 @@ class Drill(Synthetic):
         name: Literal["drill"] = "drill"
         fault: Literal["", "nan", "raise", "hang", "memory"] = ""
 
-    def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
+    def __init__(self, assignment: Assignment, say: Say, run: Any = None) -> None:
+        config: Any = assignment.evaluator
         self.fault = config.fault
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:

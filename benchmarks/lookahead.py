@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import synthetic  # noqa: F401
 
+from nanonas.evaluators import Assignment
 from nanonas.executors import EXECUTORS, Executor, ExecutorConfig, Job, Outcome, Pending
 
 WORKERS, TRIALS, SPREAD = 1_000, 30_000, 0.5
@@ -38,12 +39,12 @@ class Simulated(Executor):
 
     latest: "Simulated"
 
-    def __init__(self, config: ExecutorConfig, spec: Any, *rest: Any) -> None:
-        super().__init__(config, spec, *rest)
+    def __init__(self, config: ExecutorConfig, assignment: Assignment, *rest: Any) -> None:
+        super().__init__(config, assignment, *rest)
         Simulated.latest = self
         from nanonas.executors.worker import Worker
 
-        self.worker = Worker(spec, None)
+        self.worker = Worker(assignment, None)
         self.free = [0.0] * WORKERS
         self.spans: list[tuple[float, float]] = []
         self.now = 0.0

@@ -13,7 +13,7 @@ from nanonas.core.say import Say
 from nanonas.core.space import SearchSpace
 from nanonas.core.task import Task
 from nanonas.core.trial import Fidelity
-from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.evaluators import EVALUATORS, Assignment, Evaluator
 
 
 def total(space: SearchSpace, genotype: Genotype) -> float:
@@ -39,7 +39,7 @@ class Synthetic(Evaluator):
     metrics = ("val_accuracy", "params", "macs")
     task = Task(3, 32, 32, 10)
 
-    def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
+    def __init__(self, assignment: Assignment, say: Say, run: Any = None) -> None:
         pass
 
     @property

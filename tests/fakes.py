@@ -12,7 +12,7 @@ from nanonas.core.say import Say
 from nanonas.core.space import SearchSpace
 from nanonas.core.task import Task
 from nanonas.core.trial import Fidelity
-from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.evaluators import EVALUATORS, Assignment, Evaluator
 
 
 class Fake(Evaluator):
@@ -28,8 +28,8 @@ class Fake(Evaluator):
     task = Task(3, 32, 32, 10)
     calls = 0
 
-    def __init__(self, config: Any, spec: Any, say: Say, run: Any = None) -> None:
-        self.config = config
+    def __init__(self, assignment: Assignment, say: Say, run: Any = None) -> None:
+        self.config: Any = assignment.evaluator
 
     @property
     def fidelity(self) -> Fidelity:

@@ -13,6 +13,11 @@ from nanonas.spec.spec import override_spec
 CELL = "conv_1x1+none,none+conv_3x3,none,none"
 GENOTYPES = [f"w{width}/x1:{CELL}/x1:{CELL}/x1r:{CELL}" for width in (16, 20, 24, 28, 32)]
 EVOLUTION = {"name": "evo", "budget": {"trials": 3}}
+DARTS = {
+    "strategy": {"name": "darts"},
+    "evaluator": {"name": "supernet"},
+    "executor": {"lookahead": 1},
+}
 RANDOM = {"name": "random", "budget": {"trials": 3}, "strategy": {"name": "random"}}
 
 

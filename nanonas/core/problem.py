@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 from .errors import SpecError
 from .genotype import Genotype
@@ -13,10 +12,6 @@ from .program import MEASURES, Program
 from .space import SearchSpace
 from .task import Task
 from .trial import Fidelity
-
-if TYPE_CHECKING:
-    from ..evaluators import Evaluator
-    from ..spec.spec import Spec
 
 LATENCY = "latency_ms"
 """Of one image on one thread of this machine: predicted, since a measurement would steer a search by its noise."""
@@ -53,20 +48,6 @@ class Problem:
     fidelity: Fidelity
     can_score: Callable[[SearchSpace, Genotype], bool] = lambda space, genotype: space.is_connected(genotype)
     of_program: Mapping[str, Callable[[Program], float]] = field(default_factory=lambda: MEASURES)
-
-    @classmethod
-    def of(
-        cls, spec: "Spec", space: SearchSpace, evaluator: "Evaluator", latency: Callable[[Program], float]
-    ) -> "Problem":
-        return cls(
-            space,
-            evaluator.task,
-            spec.objectives,
-            spec.constraints,
-            evaluator.fidelity,
-            evaluator.can_score,
-            {**MEASURES, LATENCY: latency},
-        )
 
     def program(self, genotype: Genotype) -> Program:
         """As it is exported."""

@@ -7,17 +7,14 @@ from typing import Any
 
 from ..core.errors import EvaluationError, SpecError
 from ..core.files import SCHEMA_VERSION
-from ..core.problem import Problem
 from ..core.say import Say
 from ..core.trial import fidelity_key, training_seed
 from ..devices.environment import cores
 from ..devices.latency import Latency
-from ..evaluators import EVALUATORS
 from ..executors import EXECUTORS
-from ..spaces import SPACES
 from ..spec.spec import Spec
 from ..strategies import STRATEGIES
-from .search import MAX_INFEASIBLE
+from .search import MAX_INFEASIBLE, problem_of
 
 SAMPLES = 1000
 LINE_BYTES = 1000  # of the journal and the log, for a trial
@@ -30,10 +27,10 @@ def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
     Raises:
         SpecError: no architecture that can be scored meets the constraints.
     """
-    evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, say)
-    space = SPACES[spec.space.name](spec.space)
-    problem = Problem.of(spec, space, evaluator, Latency())
+    evaluator = spec.assignment.make_evaluator(say)
+    problem = problem_of(spec, evaluator, Latency())
     problem.check(spec.space.name)
+    space = problem.space
     STRATEGIES[spec.strategy.name](spec.strategy, problem)  # for its errors
     rng = random.Random(f"{spec.seed}/plan")
     drawn = [space.sample(rng) for _ in range(SAMPLES)]
@@ -54,7 +51,7 @@ def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
     except EvaluationError as error:
         raise SpecError(f"the measured evaluation failed: {error}; see the evaluator's settings") from None
     seconds_per_trial = time.perf_counter() - start
-    with closing(EXECUTORS[spec.executor.name](spec.executor, spec)) as executor:
+    with closing(EXECUTORS[spec.executor.name](spec.executor, spec.assignment)) as executor:
         workers = executor.workers
     busy = min(workers, cores())
     by_trials = spec.budget.trials * seconds_per_trial / busy if spec.budget.trials else None

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +12,15 @@ from typing import Literal
 from ..core.errors import RunError, SpecError
 from ..core.files import write_json
 from ..core.genotype import Genotype
-from ..core.problem import Problem
+from ..core.problem import LATENCY, Problem
+from ..core.program import MEASURES, Program
 from ..core.say import Say
-from ..core.space import SearchSpace
 from ..core.trial import Fidelity, Line, Proposal, Trial, fidelity_key, training_seed, trial_of
 from ..devices.latency import Latency
-from ..evaluators import EVALUATORS, Evaluator
+from ..evaluators import Evaluator
 from ..executors import EXECUTORS, Executor, Job, Outcome, Pending
 from ..runs.directory import Log, begin, check_target, default_run, locked
 from ..runs.journal import Journal
-from ..spaces import SPACES
 from ..spec.spec import Spec
 from ..strategies import STRATEGIES, Strategy
 from .failures import Failures
@@ -53,10 +52,9 @@ def search(spec: Spec, run: Path | str | None = None, say: Say = lambda text: No
     run = Path(run) if run else default_run(spec)
     log = Log(run, say)
     check_target(run)
-    evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, log.say, run)
-    space: SearchSpace = SPACES[spec.space.name](spec.space)
+    evaluator = spec.assignment.make_evaluator(log.say, run)
     latency = Latency(run / "latency.json", log.say)
-    problem = Problem.of(spec, space, evaluator, latency)
+    problem = problem_of(spec, evaluator, latency)
     problem.check(spec.space.name)
     strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, problem)
     run.mkdir(parents=True, exist_ok=True)
@@ -66,7 +64,7 @@ def search(spec: Spec, run: Path | str | None = None, say: Say = lambda text: No
         latency.keep()
         log.note(f"search starts at trial {len(journal.lines)}")
         make_executor = EXECUTORS[spec.executor.name]
-        with closing(journal), closing(make_executor(spec.executor, spec, run, evaluator.data)) as executor:
+        with closing(journal), closing(make_executor(spec.executor, spec.assignment, run, evaluator.data)) as executor:
             wanted, lookahead = spec.executor.workers, spec.executor.lookahead
             if wanted != "auto" and wanted > lookahead:
                 log.say(f"warning: executor.lookahead is {lookahead}: of {wanted} workers no more can be busy")
@@ -90,6 +88,19 @@ def search(spec: Spec, run: Path | str | None = None, say: Say = lambda text: No
         )
     if not loop.trials and loop.stopped:
         raise SpecError(f"no architecture was found: {loop.stopped}; loosen the constraints")
+
+
+def problem_of(spec: Spec, evaluator: Evaluator, latency: Callable[[Program], float]) -> Problem:
+    """What a spec is to solve, for a strategy."""
+    return Problem(
+        spec.assignment.make_space(),
+        evaluator.task,
+        spec.objectives,
+        spec.constraints,
+        evaluator.fidelity,
+        evaluator.can_score,
+        {**MEASURES, LATENCY: latency},
+    )
 
 
 Identity = tuple[int | float | str, ...]

@@ -13,12 +13,12 @@ from ..core.say import Say
 from ..core.space import SearchSpace
 from ..core.trial import Fidelity
 from ..data.dataset import split
+from ..spaces import SPACES
 from ..training.recipe import Epochs
-from . import EVALUATORS
+from . import EVALUATORS, Assignment
 from .training import Effort, Training
 
 if TYPE_CHECKING:
-    from ..spec.spec import Spec
     from ..training.supernet import SupernetTrainer
 
 
@@ -41,18 +41,13 @@ class Supernet(Training):
 
     metrics = ("val_accuracy",)
     one_shot = True
+    scores_architectures = False
 
-    def __init__(self, config: Config, spec: "Spec", say: Say, run: Path | None = None) -> None:
-        from ..spaces import SPACES
-
-        if spec.strategy.name != "darts":
-            raise SpecError("evaluator.name: a supernet does not score architectures; it goes with strategy.name=darts")
-        if spec.executor.lookahead != 1:
-            raise SpecError("the epochs of a supernet follow one another; add --set executor.lookahead=1")
-        space = SPACES[spec.space.name]
-        if space.supernet is SearchSpace.supernet:
-            raise SpecError(f"the space {spec.space.name} has no supernet; choose space nano, or another strategy")
-        super().__init__(config, spec, say, run)
+    def __init__(self, assignment: Assignment, say: Say, run: Path | None = None) -> None:
+        name = assignment.space.name
+        if SPACES[name].supernet is SearchSpace.supernet:
+            raise SpecError(f"the space {name} has no supernet; choose space nano, or another strategy")
+        super().__init__(assignment, say, run)
         assert self.data is not None
         counts = np.bincount(self.data.train_labels[self._chosen(float(self.fidelity["data_fraction"]))])
         if counts.min() < 2:

@@ -7,7 +7,7 @@ import math
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -21,10 +21,8 @@ from ..core.space import SearchSpace
 from ..core.task import Task
 from ..core.trial import Fidelity
 from ..data.dataset import DataConfig, known_task
-from . import EVALUATORS, Evaluator
-
-if TYPE_CHECKING:
-    from ..spec.spec import Spec
+from ..spaces import SPACES
+from . import EVALUATORS, Assignment, Evaluator
 
 MAX_BYTES = 1_000_000_000  # a million architectures take a tenth
 TASK = Task(3, 32, 32, 10)  # CIFAR-10: of a spec that names no data, or data that do not say theirs beforehand
@@ -51,16 +49,19 @@ class Table(Evaluator):
 
     metrics = None
 
-    def __init__(self, config: Config, spec: "Spec", say: Say, run: Path | None = None) -> None:
-        from ..spaces import SPACES
+    config: Config
 
+    def __init__(self, assignment: Assignment, say: Say, run: Path | None = None) -> None:
+        config: Any = assignment.evaluator
         if config.path is None:
             raise SpecError("evaluator.path is not set; name the table: --set evaluator.path=cells.csv")
         self.config = config
-        named_data = spec.data != DataConfig()
-        self.task = (named_data and known_task(spec.data)) or TASK  # for the space's own measures: nothing is trained
+        named_data = assignment.data != DataConfig()
+        self.task = (
+            named_data and known_task(assignment.data)
+        ) or TASK  # for the space's own measures: nothing is trained
         self.path = Path(config.path)
-        named = [name for name in spec.objectives if name not in measures(SPACES[spec.space.name])]
+        named = [name for name in assignment.objectives if name not in measures(SPACES[assignment.space.name])]
         if len(named) != 1:
             raise SpecError(
                 f"objectives: a table gives one metric ({config.metric}), so one objective is no measure of the "
@@ -68,10 +69,10 @@ class Table(Evaluator):
             )
         self.metric = named[0]
         self._rows, self._fingerprint = self._read()
-        space = SPACES[spec.space.name](spec.space)
+        space = assignment.make_space()
         if not any(_is_of(space, cell) for cell in self._rows):
             first = next(iter(self._rows))[:200]
-            raise DataError(f"{self.path} has no cell of the space {spec.space.name}, but {first!r}")
+            raise DataError(f"{self.path} has no cell of the space {assignment.space.name}, but {first!r}")
         if (rows := len(self._rows)) < space.size:
             say(f"{self.path} has {rows:,} rows, the space {space.size:,} cells: those with a row are proposed")
 

@@ -19,13 +19,12 @@ from ..core.trial import Fidelity
 from ..data.dataset import load_dataset, split
 from ..data.folder import LARGEST_SIDE
 from ..training.recipe import Epochs, Recipe, share_of_side
-from . import EVALUATORS, Evaluator
+from . import EVALUATORS, Assignment, Evaluator
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ..data.images import Images
-    from ..spec.spec import Spec
 
 FEW_IMAGES = 50
 PROXY_IMAGES = 64  # the batch of the zero-cost proxies
@@ -98,18 +97,18 @@ class Training(Evaluator):
 
     metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "val_loss")
 
-    def __init__(self, config: Any, spec: "Spec", say: Say, run: Path | None = None) -> None:
-        self.config = config
-        self.seed = spec.seed
-        self.device_name = spec.device
-        if spec.device not in ("auto", "cpu"):  # before a run is begun that could not go on
+    def __init__(self, assignment: Assignment, say: Say, run: Path | None = None) -> None:
+        self.config: Any = assignment.evaluator
+        self.seed = assignment.seed
+        self.device_name = assignment.device
+        if assignment.device not in ("auto", "cpu"):  # before a run is begun that could not go on
             from ..devices.compute import select_device
 
-            select_device(spec.device)
-        self.data = data = load_dataset(spec.data, say)
+            select_device(assignment.device)
+        self.data = data = load_dataset(assignment.data, say)
         self.flip = data.flip
         self.task = data.task
-        self.validation_fraction = spec.data.validation_fraction
+        self.validation_fraction = assignment.data.validation_fraction
         held_out = len(self._parts[1])
         if self.metrics == Training.metrics and held_out < FEW_IMAGES:
             say(f"warning: {held_out} validation images decide which network is best: hardly more than chance")

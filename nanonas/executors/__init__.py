@@ -3,17 +3,15 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field, field_validator
 
 from ..core.config import ComponentConfig
 from ..core.registry import Registry, import_modules
 from ..core.trial import Fidelity
-
-if TYPE_CHECKING:
-    from ..data.dataset import Dataset
-    from ..spec.spec import Spec
+from ..data.dataset import Dataset
+from ..evaluators import Assignment
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,9 @@ class Executor(ABC):
     Config: ClassVar[type[ExecutorConfig]]
 
     def __init__(
-        self, config: ExecutorConfig, spec: "Spec", run: Path | None = None, data: "Dataset | None" = None
+        self, config: ExecutorConfig, assignment: Assignment, run: Path | None = None, data: Dataset | None = None
     ) -> None:
-        self.config, self.spec, self.run, self.data = config, spec, run, data
+        self.config, self.assignment, self.run, self.data = config, assignment, run, data
 
     @property
     def workers(self) -> int:

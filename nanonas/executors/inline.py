@@ -30,7 +30,7 @@ class Inline(Executor):
 
     @cached_property
     def _worker(self) -> Worker:
-        return Worker(self.spec, self.run)
+        return Worker(self.assignment, self.run)
 
     def submit(self, job: Job) -> Pending:
         return Deferred(self, job)

@@ -9,18 +9,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ..core.errors import DataError, NanonasError, RunError
-from ..data.dataset import open_dataset, provide
+from ..data.dataset import Dataset, open_dataset, provide
+from ..evaluators import Assignment
 from . import Executor, ExecutorConfig, Job, Outcome, Pending
 from .worker import Worker
-
-if TYPE_CHECKING:
-    from ..data.dataset import Dataset
-    from ..spec.spec import Spec
 
 TRIES = 2
 GROWTH = 1.3  # of a worker's memory since its first job, above which it is replaced
@@ -63,9 +60,9 @@ class Pool(Executor):
     advice = ""  # what to do when workers die as they start
 
     def __init__(
-        self, config: PoolConfig, spec: "Spec", run: Path | None = None, data: "Dataset | None" = None
+        self, config: PoolConfig, assignment: Assignment, run: Path | None = None, data: Dataset | None = None
     ) -> None:
-        super().__init__(config, spec, run, data)
+        super().__init__(config, assignment, run, data)
         self._queue: deque[Attempt] = deque()
         self._workers: list[Handle] = []
         self._stillborn = 0  # workers in a row that died before they were ready
@@ -180,8 +177,8 @@ class Server:
         cache: of the data that the coordinator opened; what lies behind their name may have changed since.
     """
 
-    def __init__(self, spec: dict[str, Any], run: Path | None, cache: Path | None = None) -> None:
-        self._spec, self._run, self._cache = spec, run, cache
+    def __init__(self, assignment: Assignment, run: Path | None, cache: Path | None = None) -> None:
+        self._assignment, self._run, self._cache = assignment, run, cache
         self._worker: Worker | None = None
 
     def prepare(self) -> None:
@@ -190,15 +187,12 @@ class Server:
             self._worker = self._made()
 
     def _made(self) -> Worker:
-        from ..spec.spec import Spec
-
-        spec = Spec.model_validate(self._spec)
         if self._cache is not None:
             with suppress(DataError):  # it was deleted meanwhile: decoded again
-                provide(spec.data, open_dataset(self._cache))
-        worker = Worker(spec, self._run)
+                provide(self._assignment.data, open_dataset(self._cache))
+        worker = Worker(self._assignment, self._run)
         if worker.evaluator.data is not None:
-            import_module("nanonas.training")
+            import_module("nanonas.training.trainer")
         return worker
 
     def answer(self, job: Job) -> tuple[Any, int]:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ..devices.environment import cores
+from ..evaluators import Assignment
 from . import EXECUTORS, Job
 from .pool import Handle, Message, Pool, PoolConfig, Server
 
@@ -33,7 +34,7 @@ class Processes(Pool):
         return min(wanted, self.config.lookahead)  # an idle worker would cost half a gigabyte
 
     def start(self) -> Handle:
-        return _Process(self.spec.model_dump(mode="json"), self.run, self.data.cache if self.data else None)
+        return _Process(self.assignment, self.run, self.data.cache if self.data else None)
 
     def wait(self, busy: Sequence["_Process"], seconds: float | None) -> list[tuple["_Process", Message]]:
         events = connection.wait([event for w in busy for event in (w.pipe, w.process.sentinel)], seconds)
@@ -50,11 +51,11 @@ class Processes(Pool):
 
 
 class _Process(Handle):
-    def __init__(self, spec: dict[str, Any], run: Path | None, cache: Path | None) -> None:
+    def __init__(self, assignment: Assignment, run: Path | None, cache: Path | None) -> None:
         super().__init__()
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=[theirs, spec, run, cache, os.getpid()], daemon=True)
+        self.process = context.Process(target=_serve, args=[theirs, assignment, run, cache, os.getpid()], daemon=True)
         with _interrupts_blocked():
             self.process.start()
         theirs.close()
@@ -85,12 +86,12 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _serve(
-    pipe: connection.Connection, spec: dict[str, Any], run: Path | None, cache: Path | None, parent: int
+    pipe: connection.Connection, assignment: Assignment, run: Path | None, cache: Path | None, parent: int
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the mask holds until here, and on Windows there is none
     threading.Thread(target=_die_with, args=[parent], daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
-    server = Server(spec, run, cache)
+    server = Server(assignment, run, cache)
     with suppress(EOFError, OSError):  # the coordinator is gone
         server.prepare()
         pipe.send("ready")

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ..core.errors import RunError, SpecError
-from ..evaluators import EVALUATORS
+from ..data.dataset import Dataset, provide
+from ..evaluators import EVALUATORS, Assignment
 from . import EXECUTORS, Job
 from .pool import Handle, Message, Pool, PoolConfig, Server
-
-if TYPE_CHECKING:
-    from ..data.dataset import Dataset
-    from ..spec.spec import Spec
 
 
 @EXECUTORS.register("ray")
@@ -39,12 +36,14 @@ class Ray(Pool):
     config: Config
     advice = "see the logs of the cluster; on every node the same version of nanonas must be installed"
 
-    def __init__(self, config: Config, spec: "Spec", run: Path | None = None, data: "Dataset | None" = None) -> None:
-        super().__init__(config, spec, run, data)
-        if EVALUATORS[spec.evaluator.name].one_shot:
+    def __init__(
+        self, config: Config, assignment: Assignment, run: Path | None = None, data: Dataset | None = None
+    ) -> None:
+        super().__init__(config, assignment, run, data)
+        if EVALUATORS[assignment.evaluator.name].one_shot:
             raise SpecError(
-                f"executor.name: evaluator {spec.evaluator.name} keeps its network in the run directory, which other "
-                "machines cannot see; use executor.name=inline"
+                f"executor.name: evaluator {assignment.evaluator.name} keeps its network in the run directory, which "
+                "other machines cannot see; use executor.name=inline"
             )
         try:
             ray = import_module("ray")
@@ -63,7 +62,7 @@ class Ray(Pool):
         if data is not None:  # plain arrays, which the object store shares without a copy
             images, labels = np.asarray(data.train_images), np.asarray(data.train_labels)
             data = replace(data, train_images=images, train_labels=labels)
-        self._content = ray.put((spec.model_dump(mode="json"), data))
+        self._content = ray.put((assignment, data))
 
     @property
     def workers(self) -> int:
@@ -116,14 +115,12 @@ class _Actor(Handle):
 class _Remote:
     """The actor: a server that finds the data in the object store."""
 
-    def __init__(self, content: "tuple[dict[str, Any], Dataset | None]") -> None:
-        spec, data = content
+    def __init__(self, content: tuple[Assignment, Dataset | None]) -> None:
+        assignment, data = content
         os.environ["OMP_NUM_THREADS"] = "1"
         if data is not None:
-            from ..data.dataset import DataConfig, provide
-
-            provide(DataConfig.model_validate(spec["data"]), data)
-        self._server = Server(spec, None)
+            provide(assignment.data, data)
+        self._server = Server(assignment, None)
 
     def ready(self) -> str:
         self._server.prepare()

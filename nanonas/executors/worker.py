@@ -3,27 +3,21 @@
 import errno
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.errors import EvaluationError, NanonasError
-from ..core.space import SearchSpace
 from ..core.trial import LARGEST
-from ..evaluators import EVALUATORS, Evaluator
-from ..spaces import SPACES
+from ..evaluators import Assignment
 from . import Job, Outcome
-
-if TYPE_CHECKING:
-    from ..spec.spec import Spec
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # for the supernet's checkpoint: no candidate's fault
 
 
 class Worker:
-    """The space and the evaluator of a spec, made once and used for every job."""
+    """The space and the evaluator of an assignment, made once and used for every job."""
 
-    def __init__(self, spec: "Spec", run: Path | None) -> None:
-        self.space: SearchSpace = SPACES[spec.space.name](spec.space)
-        self.evaluator: Evaluator = EVALUATORS[spec.evaluator.name](spec.evaluator, spec, lambda text: None, run)
+    def __init__(self, assignment: Assignment, run: Path | None) -> None:
+        self.space = assignment.make_space()
+        self.evaluator = assignment.make_evaluator(lambda text: None, run)
 
     def run(self, job: Job) -> Outcome:
         """A candidate that cannot be scored is an outcome, whatever it raises; the user's other mistakes and a full

@@ -15,7 +15,7 @@ from ..core.errors import SpecError, UnknownName
 from ..core.problem import measures
 from ..core.registry import Registry, nearest
 from ..data.dataset import DataConfig
-from ..evaluators import EVALUATORS
+from ..evaluators import EVALUATORS, Assignment
 from ..executors import EXECUTORS, ExecutorConfig
 from ..spaces import SPACES
 from ..strategies import STRATEGIES, StrategyConfig
@@ -111,6 +111,17 @@ class Spec(Config):
                 raise ValueError(f"objectives.{name}: unknown metric; {nearest(name, (*metrics, *known))}")
         if STRATEGIES[self.strategy.name].one_shot and not EVALUATORS[self.evaluator.name].one_shot:
             raise ValueError(f"strategy.name: {self.strategy.name} goes with evaluator.name=supernet")
+        if not EVALUATORS[self.evaluator.name].scores_architectures:
+            if not STRATEGIES[self.strategy.name].one_shot:
+                raise ValueError(
+                    f"evaluator.name: a {self.evaluator.name} does not score architectures; it goes with "
+                    "strategy.name=darts"
+                )
+            if self.executor.lookahead != 1:
+                raise ValueError(
+                    f"executor.lookahead: the epochs of a {self.evaluator.name} follow one another; add --set "
+                    "executor.lookahead=1"
+                )
         before = self.strategy.trials_before_the_first_score
         if self.budget.trials is not None and self.budget.trials <= before:
             raise ValueError(
@@ -126,6 +137,11 @@ class Spec(Config):
         """Whether val_accuracy is a fraction that one network reached: tables have units of their own, a supernet
         mixes."""
         return EVALUATORS[self.evaluator.name].metrics is not None and not STRATEGIES[self.strategy.name].one_shot
+
+    @property
+    def assignment(self) -> Assignment:
+        """What an evaluator may know of it."""
+        return Assignment(self.space, self.evaluator, self.data, self.objectives, self.seed, self.device)
 
     def text(self) -> str:
         """The whole spec as YAML; `load_spec` of it gives an equal spec."""

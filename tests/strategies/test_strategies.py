@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import norm
+from searches import TRIALS, make_spec, outcomes
 
 from nanonas.core.errors import RunError, SpecError
 from nanonas.core.genotype import Genotype
@@ -29,34 +30,10 @@ from nanonas.spec.spec import Spec, load_spec, override_spec
 from nanonas.strategies import STRATEGIES, Strategy, predictor
 from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
 
-SMALL: dict[str, dict[str, Any]] = {
-    "evolution": {"population_size": 6, "sample_size": 3, "crossover_probability": 0.5},
-    "nsga2": {"population_size": 6},
-    "predictor": {"candidates": 20},
-    "zero_cost": {"candidates": 8, "keep": 3, "proxies": ["params", "macs"]},
-    "largest": {"candidates": 4, "sampler": {"name": "evolution", "population_size": 6, "sample_size": 3}},
-}
-TRIALS = 40
-
 
 @pytest.fixture(params=list(STRATEGIES))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def make_spec(strategy: str, **changes: Any) -> Spec:
-    content: dict[str, Any] = {
-        "name": "contract",
-        "strategy": {"name": strategy, **SMALL.get(strategy, {})},
-        "evaluator": {"name": "fake"},
-        "executor": {"name": "inline", "lookahead": 4},
-        "budget": {"trials": TRIALS},
-    }
-    return Spec.model_validate(content | changes)
-
-
-def outcomes(trials: list[Trial]) -> list[tuple[Any, ...]]:
-    return [(t.trial, t.genotype, t.fidelity, t.parent, t.status, t.metrics, t.error, t.seed) for t in trials]
 
 
 def test_proposals_lie_in_the_space(name: str, tmp_path: Path) -> None:
@@ -115,7 +92,7 @@ def test_a_long_journal_is_told_and_only_its_end_proposed_again(
     spec = override_spec(make_spec(name), [f"executor.lookahead={lookahead}"])
     straight = list(search(spec, tmp_path / "straight"))
     list(islice(search(spec, tmp_path / "resumed"), TRIALS - 5))
-    monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
+    monkeypatch.setattr("nanonas.engine.search.VERIFIED", 3)
     resumed = list(search(spec, tmp_path / "resumed"))
     assert outcomes(resumed) == outcomes(straight)
     assert [trial.repeats for trial in resumed] == [trial.repeats for trial in straight]
@@ -127,14 +104,14 @@ def test_where_repeats_count_a_long_journal_is_resumed_too(tmp_path: Path, monke
     spec = override_spec(make_spec("evolution", space={"name": "nasbench201"}), ["strategy.repeats=true"])
     straight = outcomes(list(search(spec, tmp_path / "straight")))
     list(islice(search(spec, tmp_path / "resumed"), TRIALS - 5))
-    monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
+    monkeypatch.setattr("nanonas.engine.search.VERIFIED", 3)
     assert outcomes(list(search(spec, tmp_path / "resumed"))) == straight
 
 
 def test_a_genotype_of_no_space_far_up_in_a_journal_is_refused_by_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nanonas.engine.VERIFIED", 3)
+    monkeypatch.setattr("nanonas.engine.search.VERIFIED", 3)
     list(search(make_spec("random"), tmp_path / "run"))
     journal = tmp_path / "run" / "trials.jsonl"
     lines = journal.read_text().splitlines(keepends=True)

@@ -8,7 +8,7 @@ import pytest
 from nanonas.core.errors import EvaluationError, SpecError
 from nanonas.core.genotype import Genotype
 from nanonas.core.task import Task
-from nanonas.evaluators import EVALUATORS, Evaluator
+from nanonas.evaluators import Evaluator
 from nanonas.evaluators.training import side_in_pixels
 from nanonas.spaces import SPACES
 from nanonas.spec.spec import load_spec
@@ -18,7 +18,7 @@ FAST = {"epochs": 1, "image_size": 8, "data_fraction": 1.0}
 
 def make(*overrides: str) -> Evaluator:
     spec = load_spec("digits-evo", ["device=cpu", *overrides])
-    return EVALUATORS["training"](spec.evaluator, spec, print)
+    return spec.assignment.make_evaluator(print)
 
 
 SPACE = SPACES["nano"](SPACES["nano"].Config(widths=(8,), cells=(1,)))
@@ -78,7 +78,7 @@ def test_a_candidate_of_cifar10_sees_few_of_the_images_once() -> None:
 def test_few_validation_images_are_told_of(fraction: float, warned: bool) -> None:
     said: list[str] = []
     spec = load_spec("digits-evo", [f"data.validation_fraction={fraction}"])
-    EVALUATORS["training"](spec.evaluator, spec, said.append)
+    spec.assignment.make_evaluator(said.append)
     assert any("hardly more than chance" in text for text in said) is warned
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from source import ROOT
 from torch import nn
 
 from nanonas import evaluate, export, load_model
@@ -523,7 +524,7 @@ def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize("space", list(SPACES))
 def test_random_networks_export(space: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of those of benchmarks/exports.py: ONNX, TorchScript and pt2 at batches of 1, 2 and 7."""
-    monkeypatch.syspath_prepend(Path(__file__).resolve().parent.parent / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     exports = importlib.import_module("exports")
     shallow = {"cells": 1} if space == "nasbench201" else {"depths": [1, 2]} if space == "mobile" else {"cells": [1, 2]}
     settings = [given | shallow for given in exports.SETTINGS.get(space, [{}])]

@@ -4,7 +4,7 @@ import os
 import pytest
 import run_folders
 from rich.console import Console
-from run_folders import EVOLUTION, GENOTYPES, RANDOM
+from run_folders import DARTS, EVOLUTION, GENOTYPES, RANDOM
 
 from nanonas.comparison.compare import compare
 from nanonas.comparison.verdict import renderable
@@ -28,10 +28,9 @@ def text_of(document, width=80):
     return console.export_text()
 
 
-@pytest.mark.parametrize("evaluator", [{"name": "table", "path": "x.csv"}, {"name": "supernet"}])
-def test_a_score_that_no_network_reached_is_no_validation_accuracy(make_run, evaluator):
-    strategy = {"strategy": {"name": "darts"}} if evaluator["name"] == "supernet" else {}
-    document = compare([make_run("a", spec=EVOLUTION | {"evaluator": evaluator} | strategy)])
+@pytest.mark.parametrize("changed", [{"evaluator": {"name": "table", "path": "x.csv"}}, DARTS])
+def test_a_score_that_no_network_reached_is_no_validation_accuracy(make_run, changed):
+    document = compare([make_run("a", spec=EVOLUTION | changed)])
     assert document["groups"][0]["val_accuracy"] is None
 
 

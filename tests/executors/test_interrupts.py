@@ -1,6 +1,5 @@
 """Killed in the middle and continued, on one worker or many: the trials are those of an undisturbed search."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,30 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from searches import SETS, lines
 
 from nanonas.engine.search import search
 from nanonas.spec.spec import load_spec
-
-SETS = [
-    "space.widths=[8]",
-    "space.cells=[1]",
-    "evaluator.epochs=2",
-    "strategy.population_size=4",
-    "strategy.sample_size=2",
-    "budget.trials=8",
-    "executor.lookahead=4",
-    "executor.workers=2",
-    "device=cpu",
-]
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
-    """Trials without what a clock measured."""
-    found = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
-    for line in found:
-        line.pop("elapsed")
-        line["metrics"].pop("train_seconds", None)
-    return found
 
 
 @pytest.fixture(scope="module")

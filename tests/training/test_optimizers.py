@@ -91,7 +91,7 @@ def test_training_does_not_import_the_compiler_of_torch() -> None:
         import sys
         import torch
         from torch import nn
-        from nanonas.optimizers import SGD, Muon
+        from nanonas.training.optimizers import SGD, Muon
         filters = [nn.Parameter(torch.ones(4, 2, 3, 3))]
         filters[0].grad = torch.ones(4, 2, 3, 3)
         for kind in (SGD, Muon):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_interrupts import SETS, lines
+from searches import SETS, lines
 
 from nanonas.core.errors import SpecError
 from nanonas.engine.search import search

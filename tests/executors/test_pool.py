@@ -2,15 +2,17 @@
 
 import errno
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from test_strategies import make_spec
+from searches import make_spec
 
 from nanonas import load_spec
+from nanonas.core.config import ComponentConfig
 from nanonas.core.errors import RunError
 from nanonas.data import dataset
 from nanonas.data.dataset import load_dataset
@@ -43,7 +45,7 @@ class Stage(Pool):
     workers = 1
 
     def __init__(self, answers: Sequence[tuple[Outcome, int]], recycle_after: int = 50) -> None:
-        super().__init__(PoolConfig(name="stage", recycle_after=recycle_after), make_spec("random"))
+        super().__init__(PoolConfig(name="stage", recycle_after=recycle_after), make_spec("random").assignment)
         self.answers: Iterator[tuple[Outcome, int]] = iter(answers)
         self.started: list[Puppet] = []
 
@@ -84,9 +86,9 @@ def test_an_accelerators_error_spoils_its_process(monkeypatch: pytest.MonkeyPatc
 
     spec = make_spec("random", budget={"trials": 3})
     job = Job("w16/" + "/".join(["x1:conv_3x3+none,none+none,none,conv_3x3"] * 3), {}, 0)
-    assert not Worker(spec, None).run(job).spoilt
+    assert not Worker(spec.assignment, None).run(job).spoilt
     monkeypatch.setattr(EVALUATORS["fake"], "evaluate", lost)
-    assert Worker(spec, None).run(job).spoilt
+    assert Worker(spec.assignment, None).run(job).spoilt
 
 
 def test_inline_goes_no_further_in_a_spoilt_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +105,7 @@ def test_inline_goes_no_further_in_a_spoilt_process(tmp_path: Path, monkeypatch:
 
 def test_a_worker_is_ready_once_nothing_but_the_candidate_takes_time(session_cache: Path) -> None:
     spec = load_spec("digits-evo", ["executor.workers=1"])
-    executor = EXECUTORS[spec.executor.name](spec.executor, spec)
+    executor = EXECUTORS[spec.executor.name](spec.executor, spec.assignment)
     assert isinstance(executor, Processes)
     worker = executor.start()
     try:
@@ -114,7 +116,7 @@ def test_a_worker_is_ready_once_nothing_but_the_candidate_takes_time(session_cac
 
 
 def test_what_goes_wrong_before_the_first_job_is_its_answer() -> None:
-    server = Server(make_spec("random").model_dump(mode="json") | {"space": {"name": "nope"}}, None)
+    server = Server(replace(make_spec("random").assignment, space=ComponentConfig(name="nope")), None)
     server.prepare()
     (error, _), _ = server.answer(JOB)
     assert "nope" in str(error)
@@ -132,7 +134,7 @@ def test_a_worker_that_starts_late_takes_the_data_that_the_search_began_with(
     spec = load_spec("digits-evo", ["data.name=folder", f"data.root={tmp_path / 'photos'}", "evaluator.epochs=1"])
     begun = load_dataset(spec.data)
     (tmp_path / "photos" / "cat" / "0.png").unlink()
-    server = Server(spec.model_dump(mode="json"), None, begun.cache)
+    server = Server(spec.assignment, None, begun.cache)
     genotype = "w16/" + "/".join(["x1:none+none,none+conv_1x1,none,none"] * 3)
     outcome, _ = server.answer(Job(genotype, {"epochs": 1, "image_size": 8, "data_fraction": 1.0}, 0))
     assert outcome.error is None
@@ -152,5 +154,5 @@ def test_a_full_disk_in_a_worker_is_no_candidates_failure(
         list(search(spec, tmp_path / "run"))
     assert not (tmp_path / "run" / "trials.jsonl").exists()
     genotype = "w16/" + "/".join(["x1:conv_3x3+none,none+none,none,conv_3x3"] * 3)
-    (error, _), _ = Server(spec.model_dump(mode="json"), None).answer(Job(genotype, {}, 0))
+    (error, _), _ = Server(spec.assignment, None).answer(Job(genotype, {}, 0))
     assert (error.errno, error.filename) == (code, "supernet.safetensors")

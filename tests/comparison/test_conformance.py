@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import run_folders
-from run_folders import EVOLUTION, GENOTYPES, RANDOM, line
+from run_folders import DARTS, EVOLUTION, GENOTYPES, RANDOM, line
 
 from nanonas.comparison.compare import compare
 
@@ -59,7 +59,7 @@ def test_one_run_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
         ("same data, split and space", {"space": {"cells": [1]}}, "the groups differ in space.cells"),
         ("no choice made on test data", {"evaluator": {"name": "table", "metric": "test_200"}}, "steered by test"),
         ("no choice made on test data", {"evaluator": {"name": "table", "metric": "TestAcc"}}, "steered by test"),
-        ("performance over time", {"strategy": {"name": "darts"}, "evaluator": {"name": "supernet"}}, "no curve"),
+        ("performance over time", DARTS, "no curve"),
     ],
 )
 def test_what_another_spec_breaks(tmp_path: Path, item: str, change: dict[str, object], told: str) -> None:

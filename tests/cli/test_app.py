@@ -68,7 +68,7 @@ def test_version() -> None:
 
 def test_help_imports_no_torch() -> None:
     script = (
-        "import sys\nsys.argv = ['nanonas', '--help']\nfrom nanonas.cli import main\n"
+        "import sys\nsys.argv = ['nanonas', '--help']\nfrom nanonas.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print([m for m in ('torch', 'numpy', 'pydantic', 'yaml', 'scipy', 'onnx') if m in sys.modules])"
     )

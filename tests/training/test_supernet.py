@@ -12,7 +12,6 @@ from nanonas.core.errors import RunError, SpecError
 from nanonas.core.task import Task
 from nanonas.engine.planning import plan
 from nanonas.engine.search import search
-from nanonas.evaluators import EVALUATORS
 from nanonas.networks.network import MixedCell
 from nanonas.networks.operations import OPERATIONS
 from nanonas.networks.weights import save_tensors
@@ -58,7 +57,7 @@ def space() -> Any:
 
 def test_the_learning_rate_falls_over_as_many_epochs_as_there_are() -> None:
     spec = make_spec("evaluator.data_fraction=1.0", "evaluator.shown=20000")
-    evaluator: Any = EVALUATORS["supernet"](spec.evaluator, spec, print)
+    evaluator: Any = spec.assignment.make_evaluator(print)
     assert evaluator.fidelity["epochs"] > 4
     trainer = evaluator._fresh_trainer(space(), evaluator.fidelity | {"epochs": 1})
     assert trainer.recipe.epochs == evaluator.fidelity["epochs"]

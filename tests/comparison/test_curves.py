@@ -4,7 +4,7 @@ import pytest
 import run_folders
 from hypothesis import given
 from hypothesis import strategies as st
-from run_folders import EVOLUTION, line
+from run_folders import DARTS, EVOLUTION, line
 
 from nanonas.comparison.compare import compare
 from nanonas.comparison.curves import Step, area, best_so_far, shared_range
@@ -32,8 +32,7 @@ def test_only_the_highest_fidelity_counts(tmp_path: Path) -> None:
 
 
 def test_a_supernet_has_no_curve(tmp_path: Path) -> None:
-    darts = {"strategy": {"name": "darts"}, "evaluator": {"name": "supernet"}}
-    assert curve_of(tmp_path, [line(0, 0.9)], **darts) == []
+    assert curve_of(tmp_path, [line(0, 0.9)], **DARTS) == []
 
 
 def test_the_area_is_the_mean_of_the_best_so_far() -> None:

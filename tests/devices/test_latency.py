@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from test_strategies import make_spec, outcomes
+from searches import make_spec, outcomes
 
 from nanonas.core.errors import RunError, SpecError
 from nanonas.core.program import IMAGE, Program

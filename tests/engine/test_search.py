@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fakes import Fake
-from test_strategies import make_spec, outcomes, override_spec
+from searches import make_spec, outcomes
 
 from nanonas.core.errors import EvaluationError, RunError, SpecError
 from nanonas.core.problem import Problem, measures
@@ -28,7 +28,7 @@ from nanonas.engine.search import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.runs.directory import locked
 from nanonas.spaces import SPACES
-from nanonas.spec.spec import Spec, load_spec
+from nanonas.spec.spec import Spec, load_spec, override_spec
 
 
 def run_all(spec: Any, run: Path) -> list[Any]:
@@ -36,8 +36,7 @@ def run_all(spec: Any, run: Path) -> list[Any]:
 
 
 def problem_of(spec: Spec) -> Problem:
-    space = SPACES[spec.space.name](spec.space)
-    return Problem.of(spec, space, EVALUATORS[spec.evaluator.name](spec.evaluator, spec, print), Latency())
+    return engine.problem_of(spec, spec.assignment.make_evaluator(print), Latency())
 
 
 def test_a_run_directory_is_complete(tmp_path: Path) -> None:
@@ -176,7 +175,7 @@ def test_no_trial_is_begun_that_would_end_after_the_minutes(
         clock[0] += next(durations, 10)
         return evaluate(*arguments)
 
-    monkeypatch.setattr("nanonas.engine.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("nanonas.engine.search.time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(Fake, "evaluate", takes_its_time)
     executor = {"name": "inline", "lookahead": lookahead}
     spec = make_spec("random", executor=executor, budget={"minutes": 119 / 60})
@@ -198,7 +197,7 @@ def test_a_search_that_was_stopped_knows_how_long_trials_take(tmp_path: Path, mo
         clock[0] += 10
         return evaluate(*arguments)
 
-    monkeypatch.setattr("nanonas.engine.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("nanonas.engine.search.time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(Fake, "evaluate", takes_its_time)
     spec = make_spec("random", executor={"name": "inline", "lookahead": 1}, budget={"minutes": 119 / 60})
     begun = list(islice(search(spec, tmp_path / "run"), 10))
@@ -276,7 +275,7 @@ def test_a_barely_possible_constraint_is_accepted() -> None:
     task = EVALUATORS["fake"].task
     least = space.measure(space.smallest(lambda g: space.measure(g, task)["params"]), task)["params"]
     spec = make_spec("random", constraints={"params": least})
-    Problem.of(spec, space, EVALUATORS["fake"](spec.evaluator, spec, print), Latency()).check("nano")
+    problem_of(spec).check("nano")
 
 
 @pytest.mark.parametrize(
@@ -421,7 +420,7 @@ def test_a_device_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_constraint_that_next_to_nothing_meets_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nanonas.engine.MAX_INFEASIBLE", 50)
+    monkeypatch.setattr("nanonas.engine.search.MAX_INFEASIBLE", 50)
     space = SPACES["nano"](SPACES["nano"].Config())
     task = EVALUATORS["fake"].task
     least = space.measure(space.smallest(lambda g: space.measure(g, task)["params"]), task)["params"]

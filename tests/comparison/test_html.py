@@ -349,7 +349,7 @@ def test_ticks_are_written_short() -> None:
 
 
 def test_a_journal_with_many_trials_keeps_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nanonas.html.trials.EMBEDDED", 4)
+    monkeypatch.setattr("nanonas.comparison.html.trials.EMBEDDED", 4)
     lines: list[Line] = [line(trial, trial / 10, GENOTYPES[trial % 5]) for trial in range(9)]
     page = report_of(tmp_path, run_folders.make_run(tmp_path / "a", lines=lines))
     assert [row[1] for row in data_of(page)["trials"]] == [8, 7, 6, 5]

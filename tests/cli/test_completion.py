@@ -27,7 +27,7 @@ def asked(shell: str, *words: str, folder: Path) -> list[str]:
         "zsh": {"_TYPER_COMPLETE_ARGS": " ".join(["nanonas", *words])},
     }[shell]
     environment = os.environ | variables | {"_NANONAS_COMPLETE": f"complete_{shell}"}
-    command = [sys.executable, "-c", "from nanonas.cli import main; main()"]
+    command = [sys.executable, "-c", "from nanonas.app import main; main()"]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.stdout.splitlines()
