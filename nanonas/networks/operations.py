@@ -1,8 +1,8 @@
 """OPERATIONS: what an edge of a cell can compute, from a name to a torch module.
 
 An operation is a list of layers, from which its parameters and multiply-accumulates follow by formula, so that a
-constraint is checked before torch is even imported. To add one, register it here: tests/networks/test_operations.py checks the
-formulas against the built module, the shapes, the gradients and the exports of everything that is registered.
+constraint is checked before torch is even imported. To add one, register it here: tests/networks/test_operations.py
+checks the formulas against the built module, the shapes, the gradients and the exports of all that is registered.
 """
 
 from collections.abc import Callable, Sequence
