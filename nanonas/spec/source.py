@@ -1,5 +1,9 @@
-"""YAML as we take it: short, safe, without a key that stands twice, and with the place of everything."""
+"""YAML as we take it: short, safe, without a key that stands twice, and with the place of everything.
 
+A number with leading zeros is decimal, keys and dates are text: YAML 1.1 would read octal numbers, truths, dates.
+"""
+
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,16 @@ from ..core.errors import SpecError
 MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000  # with each alias counted as all that it stands for
 MAX_DIGITS = 100  # of an integer, in any notation
+PADDED = re.compile(r"[-+]?0[0-9_]+")  # `seq -w` and dates have such numbers, which YAML 1.1 takes for octal, or text
 
 
 class Loader(yaml.SafeLoader):
     """Safe, and a key that stands twice is an error instead of a silent loss."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """What a tag does not fit (`!!bool maybe`) makes PyYAML raise nearly anything."""
@@ -31,6 +41,8 @@ class Loader(yaml.SafeLoader):
                 if key.value in seen:
                     raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
                 seen.add(key.value)
+                if key.tag != "tag:yaml.org,2002:merge":
+                    key.tag = "tag:yaml.org,2002:str"  # `on: 1` has the key on, not true
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
@@ -38,6 +50,8 @@ class Loader(yaml.SafeLoader):
         if len(node.value) > MAX_DIGITS:
             problem = f"an integer of {len(node.value):,} characters"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        if PADDED.fullmatch(node.value):
+            return int(node.value.replace("_", ""))
         return super().construct_yaml_int(_decimal(node))
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
@@ -52,6 +66,7 @@ def _decimal(node: yaml.ScalarNode) -> yaml.ScalarNode:
     return node
 
 
+Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(rf"(?:{PADDED.pattern})$"), list("-+0"))
 Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
 Loader.add_constructor("tag:yaml.org,2002:float", Loader.construct_yaml_float)
 
@@ -106,6 +121,10 @@ def _values(node: yaml.Node | None, counted: dict[int, int]) -> int:
     return counted[id(node)]
 
 
+def load_node(text: str) -> yaml.Node | None:
+    return yaml.compose(text, Loader=Loader)
+
+
 def load_value(text: str) -> Any:
     """A value by itself; raises ValueError when it is not YAML."""
     try:
@@ -113,6 +132,19 @@ def load_value(text: str) -> Any:
     except (yaml.YAMLError, RecursionError) as error:
         problem = getattr(error, "problem", None) or str(error)
         raise ValueError(problem.partition("\n")[0]) from None
+
+
+def text_at(node: yaml.Node | None, path: Sequence[str]) -> str | None:
+    """A scalar as it was typed; None where none stands, or nothing."""
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            node = node.value[int(part)]
+        else:
+            return None
+    is_text = isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:null"
+    return str(node.value) if node is not None and is_text else None
 
 
 def mark_of(node: yaml.Node | None, path: Sequence[str]) -> yaml.Mark | None:

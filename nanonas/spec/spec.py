@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -20,7 +21,7 @@ from ..executors import EXECUTORS, ExecutorConfig
 from ..spaces import SPACES
 from ..strategies import STRATEGIES, StrategyConfig
 from ..training.recipe import Recipe
-from .source import load_value, mark_of, parse, read_text
+from .source import load_node, load_value, mark_of, parse, read_text, text_at
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,43 @@ def _validated(content: dict[str, Any], overrides: Sequence[str], node: yaml.Nod
     for number, override in enumerate(overrides):
         _override(content, override, {_key(earlier) for earlier in overrides[:number]})
     try:
-        return Spec.model_validate(content)
+        return _read(content, overrides, node)
     except ValidationError as error:
         raise SpecError("\n".join(_line(problem, node, name, overrides) for problem in error.errors())) from None
+
+
+def _read(content: dict[str, Any], overrides: Sequence[str], node: yaml.Node | None) -> Spec:
+    """Where text is wanted and YAML sees something else, such as a number, it is what was typed."""
+    try:
+        return Spec.model_validate(content)
+    except ValidationError as error:
+        wanted = [one for one in error.errors() if one["type"] == "string_type" and one["input"] is not None]
+        paths = [_located(problem["loc"])[0] for problem in wanted]
+        typed = [(path, text) for path in paths if (text := _typed(path, overrides, node)) is not None]
+        if not typed:
+            raise
+    for path, text in typed:
+        content = _with(content, path, text)
+    return Spec.model_validate(content)
+
+
+def _typed(path: Sequence[str], overrides: Sequence[str], node: yaml.Node | None) -> str | None:
+    for override in reversed(overrides):
+        key, _, text = override.partition("=")
+        parts = key.strip().split(".")
+        if path[: len(parts)] == parts:
+            return text.strip() if path == parts else text_at(load_node(text), path[len(parts) :])
+    return text_at(node, path)
+
+
+def _with(content: Any, path: Sequence[str], value: Any) -> Any:
+    """A copy in which another value stands at a path: an alias may have put the same section elsewhere, too."""
+    if not path:
+        return value
+    key: Any = int(path[0]) if isinstance(content, list) else path[0]
+    changed = copy(content)
+    changed[key] = _with(content[key], path[1:], value)
+    return changed
 
 
 def override_data(data: DataConfig, overrides: Sequence[str]) -> DataConfig:

@@ -98,7 +98,6 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         (b"seed: !!bool maybe", "my.yaml:1:7: 'maybe' is no bool"),
         (b"seed: !!timestamp x", "my.yaml:1:7: 'x' is no timestamp"),
         (b"seed: !!float ''", "my.yaml:1:7: '' is no float"),
-        (b"seed: 2020-13-13", "my.yaml:1:7: '2020-13-13' is no timestamp"),
         (b"a" * 2_000_000, "larger than"),
         (b"[" * 100_000, "my.yaml"),
         (b"&a [*a]", "not a mapping"),
@@ -285,3 +284,58 @@ def test_an_integer_of_absurd_length_is_one_line(key: str, value: str, tmp_path:
     said = message(write(tmp_path, GOOD + key.format(value) + "\n"))
     assert f"an integer of {len(value):,} characters" in said
     assert len(said) < 300
+
+
+@pytest.mark.parametrize(
+    ("key", "typed", "value"),
+    [("seed", "010", 10), ("seed", "08", 8), ("seed", "-0", 0), ("seed", "+5", 5), ("seed", "0x10", 16),
+     ("seed", "1_000", 1000), ("budget.trials", "0100", 100), ("executor.workers", "08", 8), ("budget.minutes", "08", 8),
+     ("budget.minutes", "00.5", 0.5), ("budget.minutes", "5.", 5), ("train.learning_rate", "1e-3", 0.001)],
+)  # fmt: skip
+def test_a_number_with_leading_zeros_is_decimal(key: str, typed: str, value: float, tmp_path: Path) -> None:
+    assert value_of(load_spec(write(tmp_path, GOOD), [f"{key}={typed}"]), key) == value
+    assert value_of(load_spec(write(tmp_path, in_a_file(key, typed))), key) == value
+
+
+@pytest.mark.parametrize("typed", ["0o10", "1:30", "01:30", "2024-01-01", "1,000"])
+def test_what_may_be_another_number_is_refused(typed: str, tmp_path: Path) -> None:
+    assert typed in message(write(tmp_path, GOOD), f"budget.trials={typed}")
+    assert typed in message(write(tmp_path, GOOD.replace("{trials: 5}", f"{{trials: '{typed}'}}")))
+
+
+@pytest.mark.parametrize(
+    "typed", ["on", "No", "2024-01-01", "2020-13-13", "007", "089", "0x10", "1.50", "1_000", "1e5"]
+)
+def test_text_is_what_was_typed(typed: str, tmp_path: Path) -> None:
+    keys = [f"evaluator={{name: table, path: {typed}, report: [{typed}]}}", f"objectives={{{typed}: maximize}}"]
+    keys.append(f"name={typed}")
+    in_file = GOOD.replace("name: mine\n", "") + "".join(key.replace("=", ": ", 1) + "\n" for key in keys)
+    for spec in (load_spec(write(tmp_path, GOOD), keys), load_spec(write(tmp_path, in_file))):
+        assert (spec.name, Path(spec.evaluator.path).name, spec.evaluator.report) == (typed, typed, (typed,))
+        assert list(spec.objectives) == [typed]
+        assert load_spec(write(tmp_path, spec.text())) == spec
+
+
+def test_nothing_is_no_text(tmp_path: Path) -> None:
+    for typed in ("null", "~"):
+        assert load_spec(write(tmp_path, GOOD), [f"data.root={typed}"]).data.root is None
+        assert "Input should be a valid string, not None" in message(write(tmp_path, GOOD), f"name={typed}")
+
+
+def value_of(spec: Spec, key: str) -> object:
+    found: object = spec
+    for part in key.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def in_a_file(key: str, typed: str) -> str:
+    """A spec in which this stands as it is."""
+    section, _, last = key.partition(".")
+    content = {"name": "mine", "budget": "{trials: 5}"}
+    content[section] = (
+        f"{{{'' if last == 'trials' else 'trials: 5, '}{last}: {typed}}}"
+        if section == "budget"
+        else (f"{{{last}: {typed}}}" if last else typed)
+    )
+    return "".join(f"{name}: {value}\n" for name, value in content.items())
