@@ -14,8 +14,9 @@ HEAD = """\
 
 A spec is YAML; `--set KEY=VALUE` changes one key, and the value is YAML too: `--set strategy.population_size=12`,
 `--set 'space.widths=[16, 24]'`. A number with leading zeros is decimal: `010` is ten. Where text is wanted, such as a
-name or a path, it is what was typed. Naming another component (`--set strategy.name=random`) drops the keys that were
-the other's. `nanonas presets NAME` prints an example, `nanonas presets --schema` the same as below as JSON Schema.
+name or a path, it is what was typed; in a file, ` #` begins a comment. Naming another component
+(`--set strategy.name=random`) drops the keys that were the other's. `nanonas presets NAME` prints an
+example, `nanonas presets --schema` the same as below as JSON Schema.
 """
 
 

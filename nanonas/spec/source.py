@@ -16,6 +16,7 @@ MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000  # with each alias counted as all that it stands for
 MAX_DIGITS = 100  # of an integer, in any notation
 PADDED = re.compile(r"[-+]?0[0-9_]+")  # `seq -w` and dates have such numbers, which YAML 1.1 takes for octal, or text
+NOTHING = ("", "~", "null")
 
 
 class Loader(yaml.SafeLoader):
@@ -126,12 +127,20 @@ def load_node(text: str) -> yaml.Node | None:
 
 
 def load_value(text: str) -> Any:
-    """A value by itself; raises ValueError when it is not YAML."""
+    """A value by itself; raises ValueError when it is not YAML.
+
+    Text is all that was typed, unless it is quoted: no `#` begins a comment, no `&` a name.
+    """
     try:
-        return yaml.load(text, Loader=Loader)
+        node, value = load_node(text), yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, RecursionError) as error:
         problem = getattr(error, "problem", None) or str(error)
         raise ValueError(problem.partition("\n")[0]) from None
+    typed = text.strip()
+    if value is None:
+        return None if typed.lower() in NOTHING else typed
+    quoted = typed[0] in "\"'!" and node is not None and node.end_mark.index == len(text.rstrip())
+    return typed if isinstance(value, str) and not quoted else value
 
 
 def text_at(node: yaml.Node | None, path: Sequence[str]) -> str | None:

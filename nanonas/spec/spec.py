@@ -42,6 +42,7 @@ SECTIONS: dict[str, Registry[Any]] = {
     "evaluator": EVALUATORS,
     "executor": EXECUTORS,
 }
+TAKEN_AS_TEXT = ("string", "value_error", "union_tag")  # kinds of mistakes that pydantic finds in a text
 
 
 class Budget(Config):
@@ -270,10 +271,8 @@ def _override(content: dict[str, Any], override: str, earlier: Collection[str]) 
         raise SpecError(f"--set {override!r} is not KEY=VALUE; for example --set strategy.population_size=12")
     try:
         value = load_value(text)
-    except ValueError as error:
-        raise SpecError(
-            f"--set {override!r}: the value is not YAML ({error}); quote it, e.g. --set 'name=\"a: b\"'"
-        ) from None
+    except ValueError:  # a path may be anything; where no text is wanted, `_line` says what is wrong
+        value = text.strip()
     for part in parts[:-1]:
         inner = content.get(part, {})
         if not isinstance(inner, dict):
@@ -308,12 +307,24 @@ def _line(problem: ErrorDetails, node: yaml.Node | None, name: str, overrides: S
     elif isinstance(given, str | int | float | None) and kind != "value_error":
         message = f"{message}, not {given!r:.100}"
     dotted = ".".join(path)
-    if any(f"{dotted}.".startswith(f"{_key(override)}.") for override in overrides):
+    override = next((one for one in reversed(overrides) if f"{dotted}.".startswith(f"{_key(one)}.")), None)
+    if override is not None:
         where = "--set "
+        if (unread := _no_yaml(override)) and not kind.startswith(TAKEN_AS_TEXT):
+            return unread
     else:
         mark = mark_of(node, path)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}: " if mark else f"{name}: "
     return " ".join(f"{where}{dotted}: {message}".splitlines())  # a key may hold anything
+
+
+def _no_yaml(override: str) -> str:
+    """What is wrong with a value as YAML; nothing when it is some."""
+    try:
+        load_value(override.partition("=")[2])
+    except ValueError as error:
+        return f"--set {override!r}: the value is not YAML ({error}); quote it, e.g. --set 'name=\"a: b\"'"
+    return ""
 
 
 def _located(loc: Sequence[int | str]) -> tuple[list[str], list[str]]:

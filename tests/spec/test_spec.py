@@ -316,6 +316,23 @@ def test_text_is_what_was_typed(typed: str, tmp_path: Path) -> None:
         assert load_spec(write(tmp_path, spec.text())) == spec
 
 
+@pytest.mark.parametrize(
+    "typed",
+    ["photos #2", "#2", "a: b", "x:", "@x", "*x", "&x y", "&x", "!x", "!x y", "%x", "`x", "[x", "{x: 1} #2", "'x", "it's",
+     '"a" #b', "C:\\photos", "a, b", "- x", "? x", "| x", "> x", "---", "--- x", "...", "a\tb", "<<", "3 #2", "1:30"],
+)  # fmt: skip
+def test_a_path_in_an_override_may_be_anything(typed: str, tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    spec = load_spec(path, [f"data.root={typed}", "evaluator.name=table", f"evaluator.path = {typed} "])
+    assert spec.data.root == spec.evaluator.path == str(Path(typed).absolute())
+    assert load_spec(write(tmp_path, spec.text())) == spec
+
+
+def test_a_path_in_quotes_is_what_stands_in_them(tmp_path: Path) -> None:
+    for quoted in ("'a #b'", '"a #b"', "!!str 'a #b'"):
+        assert load_spec(write(tmp_path, GOOD), [f"data.root={quoted}"]).data.root == str(Path("a #b").absolute())
+
+
 def test_nothing_is_no_text(tmp_path: Path) -> None:
     for typed in ("null", "~"):
         assert load_spec(write(tmp_path, GOOD), [f"data.root={typed}"]).data.root is None
