@@ -74,7 +74,7 @@ def run_argument(text: str) -> Path:
     if text != "-":
         return Path(text)
     try:
-        document = json.load(sys.stdin)
+        document = json.loads(sys.stdin.buffer.read())  # bytes: it finds out which UTF they are
         run = document["run"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RunError(

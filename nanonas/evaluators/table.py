@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ..core.config import ComponentConfig, absolute
+from ..core.config import ComponentConfig, absolute, text_of
 from ..core.errors import DataError, SpecError
 from ..core.genotype import Genotype
 from ..core.problem import measures
@@ -103,7 +103,7 @@ class Table(Evaluator):
             if found.st_size > MAX_BYTES:
                 raise OSError(errno.EFBIG, f"larger than {MAX_BYTES:,} bytes")
             data = self.path.read_bytes()
-            lines = csv.reader(data.decode("utf-8-sig").splitlines(), strict=True)
+            lines = csv.reader(text_of(data).splitlines(), strict=True)
             header = next(lines, [])
             columns = [self._column(header, name) for name in ("cell", self.config.metric, *self.config.report)]
             rows: dict[str, tuple[float, ...]] = {}

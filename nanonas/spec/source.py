@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ..core.config import text_of
 from ..core.errors import SpecError
 
 MAX_BYTES = 1_000_000
@@ -84,11 +85,9 @@ def read_text(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise SpecError(f"spec {path} is larger than {MAX_BYTES:,} bytes; a spec is a short YAML file")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise SpecError(
-            f"spec {path} is not text in UTF-8; a spec is a YAML file (nanonas presets NAME prints one)"
-        ) from None
+        return text_of(data)
+    except ValueError as error:
+        raise SpecError(f"spec {path} is {error}; a spec is a YAML file (nanonas presets NAME prints one)") from None
 
 
 def parse(text: str, name: str) -> tuple[yaml.Node | None, dict[str, Any]]:

@@ -252,6 +252,13 @@ def test_a_broken_pipe_says_what_went_wrong(stdin: str) -> None:
         assert "standard input holds no result" in error(command, "-", stdin=stdin)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_result_may_come_from_powershell(encoding: str, tmp_path: Path) -> None:
+    stdin = json.dumps({"run": str(tmp_path / "none")}).encode(encoding)
+    result = CliRunner().invoke(app, ["eval", "-"], input=stdin, env=ENVIRONMENT)
+    assert f"error: {tmp_path / 'none'} does not exist" in result.stderr
+
+
 # ---- train, eval, export, compare
 
 

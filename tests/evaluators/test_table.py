@@ -97,6 +97,25 @@ def test_a_cell_without_a_row_is_not_proposed(strategy: str, tmp_path: Path) -> 
     assert 0 < plan(spec)["feasible_share"] < 0.3
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_a_table_may_be_in_any_utf_with_any_line_ends(encoding: str, end: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "cells.csv", rows=3000)
+    path.write_bytes(path.read_text().replace("\n", end).encode(encoding))
+    assert len(list(search(make_spec(path, "budget.trials=3"), tmp_path / "run"))) == 3
+
+
+def test_a_table_in_another_encoding_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "cells.csv"
+    for data, said in (
+        ("cell,ä".encode("latin-1"), "byte 0xe4 in line 1"),
+        ("cell,a".encode("utf-16-le"), "NUL bytes"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=f"{said}.*; save it as UTF-8 in an editor"):
+            list(search(make_spec(path), tmp_path / "run"))
+
+
 def test_a_table_may_hold_more_than_the_space(tmp_path: Path) -> None:
     path = write(tmp_path / "more.csv")
     path.write_text(path.read_text().replace("\n", "\nof another space,1,2\n", 1))

@@ -94,7 +94,11 @@ def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         (b"- a\n- b\n", "is a list, not a mapping"),
         (b"just text\n", "is a str, not a mapping"),
         (b"\x7fELF\x02\x01\xff\xfe\x80", "not text in UTF-8"),
-        (b"\x00\x01\x02", "not YAML"),
+        (b"\x00\x01\x02", "perhaps in UTF-16"),
+        (b"\x01\x02", "not YAML"),
+        ("name: a".encode("utf-16-le"), "perhaps in UTF-16 (it holds NUL bytes); save it as UTF-8"),
+        ("name: a".encode("utf-16")[:-1], "not text in UTF-16"),
+        ("a: b\nname: \xe4".encode("latin-1"), "not text in UTF-8 (byte 0xe4 in line 2); save it as UTF-8"),
         (b"seed: !!bool maybe", "my.yaml:1:7: 'maybe' is no bool"),
         (b"seed: !!timestamp x", "my.yaml:1:7: 'x' is no timestamp"),
         (b"seed: !!float ''", "my.yaml:1:7: '' is no float"),
@@ -109,6 +113,16 @@ def test_what_is_no_spec_is_one_line(content: bytes, said: str, tmp_path: Path) 
     text = message(write(tmp_path, content))
     assert said in text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_spec_may_be_in_any_utf_with_any_line_ends(encoding: str, end: str, tmp_path: Path) -> None:
+    text = GOOD + "evaluator: {name: table, path: bäume}\n"
+    spec = load_spec(write(tmp_path, text.replace("\n", end).encode(encoding)))
+    assert spec == load_spec(write(tmp_path, text))
+    big = b"\xfe\xff" + text.replace("\n", end).encode("utf-16-be")
+    assert load_spec(write(tmp_path, big)) == spec
 
 
 def test_a_missing_file_says_how_to_begin(tmp_path: Path) -> None:
