@@ -5,13 +5,16 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .cli.completion import asked_by_bash, complete_in_bash
-from .cli.output import printable
+from .cli.output import printable, typed_path
 from .core.errors import NanonasError
 
 
@@ -119,7 +122,17 @@ def _assemble() -> None:
 
     for module in (search, train, eval, export, compare, presets):
         name = module.__name__.rpartition(".")[2]
-        app.command(name, cls=Command)(getattr(module, name))
+        app.command(name, cls=Command)(_with_homes(getattr(module, name)))
+
+
+def _with_homes(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, for which `~` is the home folder also in `--out=~/x`, where no shell sees it."""
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        command(**{name: typed_path(value) if isinstance(value, Path) else value for name, value in given.items()})
+
+    return called
 
 
 _assemble()

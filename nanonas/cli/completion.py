@@ -41,12 +41,12 @@ def runs(incomplete: str) -> list[str]:
     end = incomplete.rfind("/") + 1
     try:
         return list(islice(_runs(incomplete[:end], incomplete[end:]), MOST))
-    except OSError:
+    except (OSError, RuntimeError):  # the home of nobody
         return []
 
 
 def _runs(folder: str, name: str) -> Iterator[str]:
-    for path in sorted(Path(folder or ".").iterdir()):
+    for path in sorted(Path(folder or ".").expanduser().iterdir()):
         if path.name.startswith(name) and (name or not path.name.startswith(".")) and path.is_dir():
             if (path / "spec.yaml").is_file():
                 yield f"{folder}{path.name}"

@@ -69,10 +69,20 @@ class Output:
         sys.stdout.flush()
 
 
+def typed_path(text: str | Path) -> Path:
+    """As typed, with the home folder for `~`. Raises RunError where there is none."""
+    from .config import expanded
+
+    try:
+        return expanded(text)
+    except ValueError as error:
+        raise RunError(str(error)) from None
+
+
 def run_argument(text: str) -> Path:
     """The path of a RUN argument; `-` reads it from the JSON that the command before the pipe printed."""
     if text != "-":
-        return Path(text)
+        return typed_path(text)
     try:
         document = json.loads(sys.stdin.buffer.read())  # bytes: it finds out which UTF they are
         run = document["run"]

@@ -67,15 +67,22 @@ def distinct(options: Options) -> Options:
     return options
 
 
+def expanded(path: str | Path) -> Path:
+    """With the home folder for a `~` at its beginning, also where no shell saw it. Raises ValueError where there is
+    none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path}; write the whole path") from None
+
+
 def absolute(path: str) -> str:
     """So that a spec means the same from anywhere. Raises ValueError for what is no text, or the home of nobody."""
     try:
-        found = str(Path(path).expanduser().absolute())
+        found = str(expanded(path).absolute())
         found.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{found!a} is no UTF-8; rename the folder") from None
-    except RuntimeError as error:
-        raise ValueError(f"{error}: {path}") from None
     return found
 
 

@@ -107,7 +107,7 @@ def cache_dir() -> Path:
         if place := os.environ.get("NANONAS_CACHE"):
             return Path(place).expanduser().absolute()
         if home := os.environ.get("XDG_CACHE_HOME"):
-            return Path(home).absolute() / "nanonas"
+            return Path(home).expanduser().absolute() / "nanonas"
         return Path.home() / ".cache" / "nanonas"
     except RuntimeError as error:
         raise DataError("there is no such home folder for the cache; set NANONAS_CACHE to a folder") from error

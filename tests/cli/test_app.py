@@ -356,3 +356,28 @@ def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m nanonas presets --schema | head -c 10"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})
     assert "Traceback" not in done.stderr
+
+
+# ---- paths
+
+
+def test_a_tilde_is_the_home_folder_where_no_shell_sees_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.yaml").write_text(call("presets", "digits-evo").stdout)
+    searched = call("search", "--spec=~/my.yaml", *FAKE, "--out=~/found")
+    assert f"nanonas train {tmp_path / 'found'}" in searched.stdout
+    assert call("train", "~/run").exit_code == 0
+    assert call("compare", "~/run", "--html=~/r.html", "--plots=~/plots").exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"work", "my.yaml", "run", "found", "r.html", "plots"}
+    assert list(Path().iterdir()) == []
+
+
+def test_the_home_of_nobody_is_one_line() -> None:
+    for words in (["train", "~no-such-user/x"], ["search", "--spec=~no-such-user/x"]):
+        assert "there is no home folder for ~no-such-user/x; write the whole path" in error(*words)
+    said = error("search", "--preset", "digits-evo", "--set", "data.root=~no-such-user/x")
+    assert "--set data.root: there is no home folder for ~no-such-user/x" in said
