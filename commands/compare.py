@@ -7,7 +7,7 @@ import typer
 
 from nanonas.cli import completion
 
-from .options import Json
+from .options import Json, place
 
 
 def compare(
@@ -19,10 +19,8 @@ def compare(
             autocompletion=completion.runs,
         ),
     ],
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a self-contained report.")] = None,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also write every plot as SVG, and its numbers as CSV.")
-    ] = None,
+    html: Annotated[Path | None, place("FILE", "Also write a self-contained report.")] = None,
+    plots: Annotated[Path | None, place("DIR", "Also write every plot as SVG, and its numbers as CSV.")] = None,
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Compare runs of other data, split, space or budget all the same.")
     ] = False,

@@ -12,6 +12,11 @@ def _set(help: str, completed: Callable[[typer.Context, str], list[str]]) -> Any
     return typer.Option("--set", metavar="KEY=VALUE", help=f"{help} Repeatable.", autocompletion=completed)
 
 
+def place(metavar: str, help: str) -> Any:
+    """An option that names a file or a folder; whether it may be read is found out, and said, where it is."""
+    return typer.Option(metavar=metavar, readable=False, help=help)
+
+
 Set = Annotated[
     list[str] | None,
     _set("Change one key of the spec (nanonas presets --schema); the value is YAML.", settings),

@@ -8,7 +8,7 @@ import typer
 
 from nanonas.cli import completion
 
-from .options import Json, Quiet, Set
+from .options import Json, Quiet, Set, place
 
 
 def search(
@@ -16,9 +16,9 @@ def search(
         str | None,
         typer.Option(metavar="NAME", help="A preset; `nanonas presets` lists them.", autocompletion=completion.presets),
     ] = None,
-    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec of your own, in YAML.")] = None,
+    spec: Annotated[Path | None, place("FILE", "A spec of your own, in YAML.")] = None,
     set_: Set = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Default: runs/<name>-seed<seed>.")] = None,
+    out: Annotated[Path | None, place("DIR", "Default: runs/<name>-seed<seed>.")] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Worker processes; default: one a core, at most executor.lookahead."),

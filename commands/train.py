@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Quiet, Run, Set
+from .options import Json, Quiet, Run, Set, place
 
 
 def train(
     run: Run,
     genotype: Annotated[str | None, typer.Option(metavar="TEXT", help="Train this one instead of the winner.")] = None,
     set_: Set = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the model goes; default: RUN.")] = None,
+    out: Annotated[Path | None, place("DIR", "Where the model goes; default: RUN.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -77,12 +77,16 @@ class Commands(_Flags, TyperGroup):
 
 def _explain(error: OSError) -> str:
     import errno
+    import shlex
 
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"no space left on the disk{where}; nothing finished is lost: free some, then type the same command again"
         )
+    if isinstance(error, PermissionError) and error.filename:
+        place = error.filename if os.path.lexists(error.filename) else str(Path(error.filename).parent)
+        return f"{error.strerror}{where}; to see whose it is, type: ls -ld {shlex.quote(place)}"
     return f"{error.strerror}{where}"
 
 

@@ -124,6 +124,8 @@ def read_entry(path: Path) -> Entry:
     try:
         meta = Meta.model_validate_json((path / "meta.json").read_bytes())
         whole = all((path / name).stat().st_size == size for name, size in meta.bytes.items())
+    except PermissionError:  # it may be as good as any
+        raise
     except (OSError, ValueError) as error:
         raise _damaged(path) from error
     if not whole:
@@ -136,6 +138,8 @@ def read_part(path: Path, part: str) -> tuple[Pixels, Labels]:
     try:
         images = np.lib.format.open_memmap(path / f"{part}_images.npy", mode="r")
         labels = np.array(np.lib.format.open_memmap(path / f"{part}_labels.npy", mode="r"), dtype=np.int64)
+    except PermissionError:
+        raise
     except (OSError, ValueError) as error:
         raise _damaged(path) from error
     if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:

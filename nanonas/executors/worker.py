@@ -9,7 +9,8 @@ from ..core.trial import LARGEST
 from ..evaluators import Assignment
 from . import Job, Outcome
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # for the supernet's checkpoint: no candidate's fault
+# for the supernet's checkpoint, or no right to it: no candidate's fault
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Worker:

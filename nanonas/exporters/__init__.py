@@ -139,6 +139,8 @@ class Exporter(ABC):
     def read(self, path: Path) -> ModelFile:
         """Raises ExportError when the file is damaged."""
         self.check()
+        with path.open("rb"):  # for what a runtime says of a file that may not be read
+            pass
         try:
             with quiet():
                 return self.load(path)

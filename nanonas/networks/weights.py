@@ -16,6 +16,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata; RunError when the file is truncated or no safetensors file."""
+    with path.open("rb"):  # safetensors says of a file that may not be read that it does not exist
+        pass
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
