@@ -71,7 +71,7 @@ class Output:
 
 def typed_path(text: str | Path) -> Path:
     """As typed, with the home folder for `~`. Raises RunError where there is none."""
-    from .config import expanded
+    from ..core.config import expanded
 
     try:
         return expanded(text)
