@@ -142,7 +142,20 @@ def _with_homes(command: Callable[..., None]) -> Callable[..., None]:
 _assemble()
 
 
+def _open_streams() -> None:
+    """A standard stream that was closed, as by some daemons, becomes the null device: else it is None, and the next
+    pipe or file gets its number, and all that is written to it."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> None:
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without − or ─ shows a ? instead of a traceback
@@ -154,6 +167,11 @@ def main() -> None:
         signal.signal(number, interruption)
     try:
         app(prog_name="nanonas")
+    except OSError as error:  # of --help and --version, which are no command: standard output is full
+        if error.strerror is None:
+            raise
+        typer.echo(f"error: {printable(_explain(error))}", err=True)
+        raise SystemExit(1) from None
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # all is done but for Python's own end
             signal.signal(number, signal.SIG_IGN)

@@ -1,5 +1,6 @@
 """The command line: what it prints, where, and with which exit code."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nanonas.app import app
+from nanonas.spaces.nasbench201 import PUBLISHED
 from nanonas.spec.spec import preset_names
 
 ENVIRONMENT = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
@@ -350,6 +352,39 @@ def test_a_full_standard_output_is_one_line(name: str) -> None:
         done = subprocess.run([sys.executable, "-m", "nanonas", "presets", name], stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 1
     assert done.stderr.decode().startswith("error: no space left on the disk")
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "", "search --help", "presets"])
+def test_a_full_standard_output_is_one_line_for_help_too(words: str) -> None:
+    done = in_bash(f"{sys.executable} -m nanonas {words} > /dev/full")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: no space left on the disk")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_nobody_who_listens(closed: str) -> None:
+    for words, code in (("presets digits-evo", 0), ("train -", 1), ("--version", 0)):
+        done = in_bash(f"{sys.executable} -m nanonas {words} {'< /dev/null' if '<' not in closed else ''} {closed}")
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        if code == 1 and "2>" not in closed:
+            assert done.stderr.startswith("error: standard input holds no result")
+
+
+def test_workers_do_without_any_stream(tmp_path: Path) -> None:
+    text = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|,0.5"
+    rows = [text.format(*operations) for operations in itertools.product(PUBLISHED, repeat=6)]
+    (tmp_path / "cells.csv").write_text("\n".join(["cell,accuracy", *rows[::5]]))
+    sets = ["evaluator.path=cells.csv", "evaluator.metric=accuracy", "strategy.name=random", "executor.name=processes"]
+    words = " ".join(f"--set {item}" for item in [*sets, "budget.trials=2", "evaluator.report=[]"])
+    command = f"{sys.executable} -m nanonas search --preset nasbench201 {words} --out run"
+    done = in_bash(f"cd {tmp_path} && {command} <&- >&- 2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 2
+
+
+def in_bash(command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})
 
 
 def test_a_closed_pipe_is_no_error() -> None:
