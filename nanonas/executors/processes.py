@@ -56,7 +56,7 @@ class _Process(Handle):
         context = get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=[theirs, assignment, run, cache, os.getpid()], daemon=True)
-        with _interrupts_blocked():
+        with _its_own_modules(), _interrupts_blocked():
             self.process.start()
         theirs.close()
 
@@ -69,6 +69,20 @@ class _Process(Handle):
         self.process.join()
         self.pipe.close()
         return f"exit code {self.process.exitcode}"
+
+
+@contextmanager
+def _its_own_modules() -> Iterator[None]:
+    """A Python that is started with -c, as workers are, would import a select.py that lies in the current folder."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager

@@ -371,16 +371,34 @@ def test_a_closed_stream_is_nobody_who_listens(closed: str) -> None:
             assert done.stderr.startswith("error: standard input holds no result")
 
 
+@pytest.mark.parametrize("module", ["", "-m nanonas"])
+def test_a_file_named_like_a_module_is_not_imported(module: str, tmp_path: Path) -> None:
+    script = tmp_path / "bin" / "command.py"
+    script.parent.mkdir()
+    script.write_text("from nanonas.cli import main\n\nif __name__ == '__main__':\n    main()\n")
+    (tmp_path / "here").mkdir()
+    for name in ("select", "signal", "struct", "socket", "random", "numpy", "torch", "yaml"):
+        (tmp_path / "here" / f"{name}.py").write_text("raise SystemExit('the best of my runs')")
+    (tmp_path / "here" / "nanonas").mkdir()
+    done = search_a_table(tmp_path / "here", f"{sys.executable} {module or script}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here" / "run" / "search.json").exists()
+
+
 def test_workers_do_without_any_stream(tmp_path: Path) -> None:
-    text = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|,0.5"
-    rows = [text.format(*operations) for operations in itertools.product(PUBLISHED, repeat=6)]
-    (tmp_path / "cells.csv").write_text("\n".join(["cell,accuracy", *rows[::5]]))
-    sets = ["evaluator.path=cells.csv", "evaluator.metric=accuracy", "strategy.name=random", "executor.name=processes"]
-    words = " ".join(f"--set {item}" for item in [*sets, "budget.trials=2", "evaluator.report=[]"])
-    command = f"{sys.executable} -m nanonas search --preset nasbench201 {words} --out run"
-    done = in_bash(f"cd {tmp_path} && {command} <&- >&- 2>&-")
+    done = search_a_table(tmp_path, f"{sys.executable} -m nanonas", "<&- >&- 2>&-")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == 2
+
+
+def search_a_table(folder: Path, command: str, streams: str = "") -> "subprocess.CompletedProcess[str]":
+    """With worker processes, which import no torch for it."""
+    text = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|,0.5"
+    rows = [text.format(*operations) for operations in itertools.product(PUBLISHED, repeat=6)]
+    (folder / "cells.csv").write_text("\n".join(["cell,accuracy", *rows[::5]]))
+    sets = ["evaluator.path=cells.csv", "evaluator.metric=accuracy", "strategy.name=random", "executor.name=processes"]
+    words = " ".join(f"--set {item}" for item in [*sets, "budget.trials=2", "evaluator.report=[]"])
+    return in_bash(f"cd {folder} && {command} search --preset nasbench201 {words} --out run {streams}")
 
 
 def in_bash(command: str) -> "subprocess.CompletedProcess[str]":
