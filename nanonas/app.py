@@ -84,6 +84,8 @@ def _explain(error: OSError) -> str:
         return (
             f"no space left on the disk{where}; nothing finished is lost: free some, then type the same command again"
         )
+    if error.errno == errno.EROFS:
+        return f"{error.strerror}{where}; choose a place on a disk that can be written to"
     if isinstance(error, PermissionError) and error.filename:
         place = error.filename if os.path.lexists(error.filename) else str(Path(error.filename).parent)
         return f"{error.strerror}{where}; to see whose it is, type: ls -ld {shlex.quote(place)}"

@@ -1,5 +1,10 @@
 """The user's mistakes. Each is one line for the terminal: what was wrong, what is allowed, what to type next."""
 
+import errno
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+"""What flock fails with on a file system that has none, as some of Lustre, NFS and FUSE."""
+
 
 class NanonasError(Exception):
     """Something the user can put right; the command line prints it without a traceback and exits with 1."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import DataError
+from ..core.errors import NO_LOCKS, DataError
 from ..core.say import Say
 
 TIMEOUT_SECONDS = 60
@@ -112,6 +112,9 @@ def _alone(root: Path, say: Say) -> Iterator[None]:
         except BlockingIOError:
             say(f"another process downloads into {root}: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise  # without locks two may download at once, each into a file of its own
         try:
             yield
         finally:

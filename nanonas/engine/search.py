@@ -58,7 +58,7 @@ def search(spec: Spec, run: Path | str | None = None, say: Say = lambda text: No
     problem.check(spec.space.name)
     strategy: Strategy = STRATEGIES[spec.strategy.name](spec.strategy, problem)
     run.mkdir(parents=True, exist_ok=True)
-    with locked(run):
+    with locked(run, log.say):
         journal = Journal(run / "trials.jsonl")
         begin(run, spec, evaluator.source, journal.lines, log.say)
         latency.keep()

@@ -52,7 +52,7 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Say) -> dict[str, An
     model = Model.of_network(classifier)
     dataset = load_dataset(override_data(card.data, overrides), log.say)
     model.check_fit(dataset)
-    with locked(run):
+    with locked(run, log.say):
         looks = count_test_look(run, "eval")
         result = document(
             "eval",
@@ -86,7 +86,7 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Say) 
     model = Model.of_file(file, metadata)
     dataset = load_dataset(override_data(metadata.data, overrides), say)
     model.check_fit(dataset)
-    with locked(run) if run else nullcontext():
+    with locked(run, say) if run else nullcontext():
         looks = count_test_look(run, "eval") if run else None
         try:
             measured = _measured(model, dataset, say)

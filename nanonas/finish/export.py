@@ -58,7 +58,7 @@ def export(
     targets = targets_of(formats, int8, with_preprocessing)
     classifier = load_model(run)
     log = Log(run, say)
-    with locked(run):
+    with locked(run, log.say):
         dataset = load_dataset(override_data(classifier.card.data, overrides), log.say)
         if other_source(run, dataset.source):
             raise ExportError(f"these are not the data that {run} was trained on; name those with --set data.root=…")

@@ -83,7 +83,7 @@ def train(
         elif other_source(run, dataset.source, "environment.json"):
             log.say(f"warning: {run} was begun on other data; this training is on what lies there now")
     target.mkdir(parents=True, exist_ok=True)
-    with locked(target):
+    with locked(target, log.say):
         chosen, done = _chosen(run, target, spec, genotype)  # once more: a search or a training may have ended just now
         if done is not None:
             return done

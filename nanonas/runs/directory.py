@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..core.errors import RunError
+from ..core.errors import NO_LOCKS, RunError
 from ..core.files import heading, read_bytes, read_json, write_bytes, write_json, write_text
 from ..core.say import Say
 from ..core.trial import Line
@@ -128,8 +128,11 @@ def existing_run(run: Path) -> Path:
 
 
 @contextmanager
-def locked(run: Path) -> Iterator[None]:
-    """Holds the run directory for this process; RunError, with the holder's process id, when another has it."""
+def locked(run: Path, say: Say = lambda text: None) -> Iterator[None]:
+    """Holds the run directory for this process; RunError, with the holder's process id, when another has it.
+
+    Where the disk has no locks, `say` gets a warning.
+    """
     try:
         import fcntl
     except ImportError:  # Windows: no advisory locks of this kind
@@ -146,6 +149,13 @@ def locked(run: Path) -> Iterator[None]:
             holder = file.read(20).strip() or "unknown"
             advice = "close that search first" if holder == str(os.getpid()) else "wait for it, or choose another --out"
             raise RunError(f"{run} is in use by process {holder}; {advice}") from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            say(
+                f"warning: the disk of {run} has no locks ({error.strerror}), so nothing keeps another nanonas from "
+                "writing there; run one at a time, or choose another --out"
+            )
         _sweep(run)
         file.seek(0)
         file.truncate()

@@ -887,6 +887,18 @@ def test_two_processes_download_one_after_the_other(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["MNIST"]
 
 
+def test_a_disk_without_locks_takes_a_download_too(
+    mnist_server: dict[str, bytes], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert load_dataset(DataConfig(name="mnist")).train_images.shape == (60, 28, 28, 1)
+
+
 def test_a_download_with_another_checksum_is_not_kept(mnist_server: dict[str, bytes], own_cache: Path) -> None:
     mnist_server["train-images-idx3-ubyte.gz"] += b"x"
     with pytest.raises(DataError, match="another checksum"):

@@ -1,9 +1,11 @@
 """The search loop: order, resume, constraints, and what it refuses."""
 
+import errno
 import json
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -455,6 +457,31 @@ def test_a_second_search_on_a_run_is_refused(tmp_path: Path) -> None:
     with locked(tmp_path / "run"), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
         run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
     assert len(run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")) == 3
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_disk_without_locks_is_one_warning(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", failing(number))
+    said: list[str] = []
+    assert len(list(search(make_spec("random", budget={"trials": 3}), tmp_path / "run", said.append))) == 3
+    (warning,) = said
+    assert warning.startswith(f"warning: the disk of {tmp_path / 'run'} has no locks ({os.strerror(number)})")
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_another_failure_of_a_lock_goes_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        run_all(make_spec("random", budget={"trials": 3}), tmp_path / "run")
+
+
+def failing(number: int) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
 def test_a_seed_belongs_to_the_architecture_not_its_spelling() -> None:
