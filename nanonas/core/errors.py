@@ -6,6 +6,10 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.E
 """What flock fails with on a file system that has none, as some of Lustre, NFS and FUSE."""
 
 
+NEWER = "was written by a newer version of nanonas"
+UPGRADE = "type: pip install -U nanonas"
+
+
 class NanonasError(Exception):
     """Something the user can put right; the command line prints it without a traceback and exits with 1."""
 
@@ -24,6 +28,10 @@ class DataError(NanonasError):
 
 class RunError(NanonasError):
     """A run directory that is missing, not ours, damaged, in use, or of another spec."""
+
+
+class NewerVersion(RunError):
+    """A file of a run that a newer version of nanonas has written, in a way that this one does not know."""
 
 
 class EvaluationError(NanonasError):

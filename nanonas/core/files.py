@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .errors import RunError
+from .errors import NEWER, UPGRADE, NewerVersion, RunError
+from .version import version
 
 M = TypeVar("M", bound=BaseModel)
 SCHEMA_VERSION = 1
@@ -57,6 +61,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is damaged: {error}") from None
     if not isinstance(document, dict):
         raise RunError(f"{path} is damaged: not a JSON object")
+    if _is_newer_schema(document.get("schema_version")):
+        raise _newer(path, document)
     return document
 
 
@@ -67,8 +73,45 @@ def read(path: Path, model: type[M], otherwise: str = "") -> M | None:
     try:
         return model.model_validate(read_json(path))
     except ValidationError as error:
+        check_version(path, error)
         advice = f"; {otherwise}" if otherwise else ""
         raise RunError(f"{path} is damaged: {first_problem(error)}{advice}") from None
+
+
+def check_version(path: Path, error: Exception | None = None) -> None:
+    """Raises NewerVersion when a file that cannot be used is not damaged, but newer than this version: the error names
+    keys that are unknown here, or a schema; or environment.json says so."""
+    problems = error.errors(include_url=False) if isinstance(error, ValidationError) else []
+    for problem in problems:
+        of_schema = problem["loc"][-1:] == ("schema_version",) and _is_newer_schema(problem["input"])
+        if problem["type"] == "extra_forbidden" or of_schema:
+            raise _newer(path, {})
+    if _version_beside(path):
+        raise _newer(path, {})
+
+
+def _newer(path: Path, document: Mapping[str, Any]) -> NewerVersion:
+    """With the version, where the file or environment.json tells it."""
+    within = document.get("environment", document)
+    told = _later(within.get("nanonas") if isinstance(within, dict) else None) or _version_beside(path)
+    return NewerVersion(f"{path} {NEWER}{f', {told}' if told else ''}; this is {version('nanonas')}; {UPGRADE}")
+
+
+def _is_newer_schema(told: object) -> bool:
+    return isinstance(told, int | float) and told > SCHEMA_VERSION
+
+
+def _version_beside(path: Path) -> str:
+    """What environment.json says, when that is a later version than this; nothing otherwise."""
+    with suppress(OSError, ValueError, RecursionError, RunError):
+        beside = json.loads(read_bytes(path.with_name("environment.json")))
+        return _later(beside.get("nanonas")) if isinstance(beside, dict) else ""
+    return ""
+
+
+def _later(told: object) -> str:
+    parts, own = (re.findall(r"\d+", text)[:3] for text in (str(told)[:40], version("nanonas") or ""))
+    return ".".join(parts) if list(map(int, parts)) > list(map(int, own)) else ""
 
 
 def first_problem(error: ValidationError) -> str:

@@ -12,8 +12,9 @@ from ..core.files import document, read, write_json
 from ..core.program import Program, Shape
 from ..core.say import Say
 from ..core.trial import LARGEST
+from ..core.version import version
 from . import runtime
-from .environment import cpu, version
+from .environment import cpu
 
 FUSED = ("Conv+Add", "Conv+Relu", "Conv+Add+Relu", "BatchNormalization+Relu", "Gemm+Relu", "Gemm+Sigmoid")
 """What onnxruntime computes in one kernel, where nothing else needs what lies between."""

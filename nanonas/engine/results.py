@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import RunError
+from ..core.errors import NewerVersion, RunError
 from ..core.files import document, read_json
 from ..core.pareto import front, scores
 from ..core.problem import LATENCY, Problem
@@ -85,6 +85,8 @@ def is_finished(run: Path, spec: Spec, trials: int) -> bool:
     """Whether search.json tells of a search that ended after so many trials because these minutes were over."""
     try:
         found = read_json(run / "search.json")
+    except NewerVersion:
+        raise
     except RunError:
         return False
     told = found.get("spec")

@@ -76,7 +76,10 @@ class Supernet(Training):
             if self.checkpoint and self.checkpoint.exists():
                 try:
                     self._trainer.load(self.checkpoint, epoch)
-                except (LookupError, TypeError, ValueError, RuntimeError):
+                except (LookupError, TypeError, ValueError, RuntimeError) as error:
+                    from ..core.files import check_version
+
+                    check_version(self.checkpoint, error)
                     raise RunError(
                         f"{self.checkpoint} is damaged; delete it, and its epochs are trained again"
                     ) from None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.errors import ExportError
+from ..core.errors import NEWER, UPGRADE, ExportError
 from ..core.registry import Registry, import_modules
 from ..data.dataset import DataConfig, Side
 
@@ -58,6 +58,8 @@ class Metadata(BaseModel):
         try:
             found = cls.model_validate(fields)
         except ValidationError as error:
+            if any(problem["type"] == "extra_forbidden" for problem in error.errors()):
+                raise ExportError(f"{path} {NEWER}; {UPGRADE}") from None
             raise ExportError(f"{path} is damaged: its {error.errors()[0]['loc'][0]} cannot be read") from None
         if not len(found.mean) == len(found.std) == found.input_size[0]:
             raise ExportError(f"{path} is damaged: its mean, std and input_size do not fit together")

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 
 from ..core.errors import EvaluationError, RunError
-from ..core.files import document, read, read_json, write_json, write_text
+from ..core.files import check_version, document, read, read_json, write_json, write_text
 from ..core.genotype import Genotype
 from ..core.problem import check_connected
 from ..core.say import Say
@@ -313,7 +313,8 @@ class _Training:
             same = _as_now(json.loads(state.request), self.spec) == self.request
             if same:
                 self.trainer.load_state(tensors, state.epoch, state.progress, state.steps_left)
-        except (RunError, ValueError, LookupError, RuntimeError, TypeError):
+        except (RunError, ValueError, LookupError, RuntimeError, TypeError) as error:
+            check_version(self.checkpoint, error)
             raise RunError(f"{self.checkpoint} is damaged; delete it to train from the start") from None
         if not same:
             raise RunError(f"{self.target} holds a half-done training with other settings; choose another --out")

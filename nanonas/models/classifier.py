@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..core.config import ComponentConfig
 from ..core.errors import RunError, SpecError
-from ..core.files import read_bytes, write_json
+from ..core.files import check_version, read_bytes, write_json
 from ..core.genotype import Genotype
 from ..core.space import SearchSpace
 from ..core.task import Task
@@ -153,6 +153,7 @@ def load_model(run: Path | str) -> Classifier:
         space, genotype = _meaning(card)
         params = space.measure(genotype, card.task)["params"]
     except (ValidationError, SpecError) as error:
+        check_version(run / "model.json", error)
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise RunError(
             f"{run / 'model.json'} is damaged: {reason}; delete it and train.json, and train again"

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..core.errors import NO_LOCKS, RunError
-from ..core.files import heading, read_bytes, read_json, write_bytes, write_json, write_text
+from ..core.errors import NO_LOCKS, RunError, SpecError
+from ..core.files import check_version, heading, read_bytes, read_json, write_bytes, write_json, write_text
 from ..core.say import Say
 from ..core.trial import Line
-from ..devices.environment import environment, version
+from ..core.version import version
+from ..devices.environment import environment
 from ..spec.spec import Spec, differences, load_spec
 
 Source = Mapping[str, Mapping[str, str]]
@@ -30,7 +31,12 @@ def default_run(spec: Spec) -> Path:
 
 def run_spec(run: Path) -> Spec:
     """The spec of an existing run directory."""
-    return load_spec(existing_run(run) / "spec.yaml")
+    path = existing_run(run) / "spec.yaml"
+    try:
+        return load_spec(path)
+    except SpecError:
+        check_version(path)
+        raise
 
 
 def beside(run: Path, word: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..core.errors import RunError
-from ..core.files import first_problem, read_bytes
+from ..core.files import check_version, first_problem, read_bytes
 from ..core.trial import Line, Trial, line_of
 
 MAX_BYTES = 2_000_000_000  # some four million trials
@@ -31,6 +31,7 @@ class Journal:
             try:
                 line = Line.model_validate_json(text)
             except ValidationError as error:
+                check_version(self.path, error)
                 raise RunError(f"{self.path}:{number}: not a trial: {first_problem(error)}") from None
             if line.trial != len(lines):
                 raise RunError(f"{self.path}:{number}: trial {line.trial} stands where trial {len(lines)} belongs")

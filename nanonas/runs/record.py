@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import RunError, SpecError
-from ..core.files import first_problem, read, read_bytes, readable
+from ..core.files import check_version, first_problem, read, read_bytes, readable
 from ..core.genotype import Genotype
 from ..core.space import SearchSpace
 from ..core.task import Task
@@ -253,5 +253,6 @@ def _looks(path: Path) -> list[Look]:
         try:
             looks.append(Look.model_validate_json(line))
         except ValidationError as error:
+            check_version(path, error)
             raise RunError(f"{path} is damaged: {first_problem(error)}") from None
     return looks
