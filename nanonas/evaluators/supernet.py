@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ..core.errors import RunError, SpecError
+from ..core.files import check_version
 from ..core.genotype import Genotype
 from ..core.say import Say
 from ..core.space import SearchSpace
@@ -77,8 +78,6 @@ class Supernet(Training):
                 try:
                     self._trainer.load(self.checkpoint, epoch)
                 except (LookupError, TypeError, ValueError, RuntimeError) as error:
-                    from ..core.files import check_version
-
                     check_version(self.checkpoint, error)
                     raise RunError(
                         f"{self.checkpoint} is damaged; delete it, and its epochs are trained again"

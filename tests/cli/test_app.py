@@ -375,7 +375,7 @@ def test_a_closed_stream_is_nobody_who_listens(closed: str) -> None:
 def test_a_file_named_like_a_module_is_not_imported(module: str, tmp_path: Path) -> None:
     script = tmp_path / "bin" / "command.py"
     script.parent.mkdir()
-    script.write_text("from nanonas.cli import main\n\nif __name__ == '__main__':\n    main()\n")
+    script.write_text("from nanonas.app import main\n\nif __name__ == '__main__':\n    main()\n")
     (tmp_path / "here").mkdir()
     for name in ("select", "signal", "struct", "socket", "random", "numpy", "torch", "yaml"):
         (tmp_path / "here" / f"{name}.py").write_text("raise SystemExit('the best of my runs')")

@@ -170,7 +170,7 @@ def test_a_mistake_is_one_line(override: str, said: str, table: Path, tmp_path: 
         ("cell,val_accuracy_12,test_accuracy_200\na,1,2\n\nb,x,2\n", ":4: not a row of a cell and numbers"),
         ("cell,val_accuracy_12,test_accuracy_200\na,nan,2\n", ":2: a number is not finite"),
         ("cell,val_accuracy_12,test_accuracy_200\na,1,2\na,1,2\n", ":3: 'a' stands twice"),
-        ("\x00\x01", "has no column"),
+        ("\x00\x01", "it holds NUL bytes"),
     ],
 )
 def test_a_bad_table_is_one_line(content: str, said: str, tmp_path: Path) -> None:
