@@ -15,8 +15,9 @@ from nanonas import load_spec
 from nanonas.core.files import write_text
 from nanonas.core.genotype import Genotype
 from nanonas.core.space import SearchSpace
-from nanonas.devices.environment import cores, environment
+from nanonas.devices.environment import environment
 from nanonas.devices.latency import Latency
+from nanonas.devices.machine import cores
 from nanonas.engine.search import problem_of
 from nanonas.evaluators import Evaluator
 from nanonas.spaces import SPACES

@@ -33,8 +33,9 @@ from nanonas.core.genotype import Genotype
 from nanonas.core.program import Program
 from nanonas.core.space import SearchSpace
 from nanonas.devices.compute import threads
-from nanonas.devices.environment import cores, environment
+from nanonas.devices.environment import environment
 from nanonas.devices.latency import Latency, operators
+from nanonas.devices.machine import cores
 from nanonas.devices.profile import latency_ms
 from nanonas.exporters import EXPORTERS
 

@@ -19,7 +19,8 @@ from common import Record, machine_of
 from whole_runs import data_of, difference, options, search, settings
 
 from nanonas.core.pareto import hypervolume
-from nanonas.devices.environment import cores, environment
+from nanonas.devices.environment import environment
+from nanonas.devices.machine import cores
 from nanonas.runs.record import read_record
 from nanonas.spec.spec import load_spec
 

@@ -28,7 +28,8 @@ from nanonas import load_spec
 from nanonas.data.dataset import load_dataset
 from nanonas.data.images import Images
 from nanonas.devices.compute import computes_in_bfloat16
-from nanonas.devices.environment import cores, environment
+from nanonas.devices.environment import environment
+from nanonas.devices.machine import cores
 from nanonas.spaces import SPACES
 from nanonas.training.optimizers import Muon
 from nanonas.training.recipe import Recipe

@@ -15,7 +15,8 @@ from nanonas import load_spec
 from nanonas.core.files import write_text
 from nanonas.core.statistics import mean_and_interval
 from nanonas.data.dataset import load_dataset
-from nanonas.devices.environment import cores, environment
+from nanonas.devices.environment import environment
+from nanonas.devices.machine import cores
 
 
 def options(description: str | None, out: Path, varied: bool = True) -> argparse.ArgumentParser:

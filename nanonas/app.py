@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from .cli.completion import asked_by_bash, complete_in_bash
 from .cli.output import printable, typed_path
 from .core.errors import NanonasError
+from .devices.machine import affinity, cores
 
 
 class Terminated(KeyboardInterrupt):
@@ -158,6 +159,8 @@ def _open_streams() -> None:
 
 def main() -> None:
     _open_streams()
+    if cores() < affinity():  # which is all that the libraries below numpy know of
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without − or ─ shows a ? instead of a traceback

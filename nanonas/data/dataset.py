@@ -5,7 +5,6 @@ Nothing is written outside the cache when `data.root` holds the data. Test image
 """
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from ..core.errors import DataError
 from ..core.registry import Registry
 from ..core.say import Say
 from ..core.task import Task
+from ..devices.machine import memory_bytes
 from . import folder, published
 from .cache import (
     ArrayImages,
@@ -204,11 +204,10 @@ def open_dataset(cache: Path) -> Dataset:
 
 
 def memory_limit() -> int | None:
-    """The most bytes that a decoded data set may have: half of the machine's memory; None where that is unknown."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return None
+    """The most bytes that a decoded data set may have: half of the memory, of the machine or of the control group where
+    that allows less; None where that is unknown."""
+    found = memory_bytes()
+    return None if found is None else found // 2
 
 
 def split(labels: Labels, fraction: float, seed: int) -> tuple[Indices, Indices]:

@@ -13,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from ..core.errors import DataError
+from ..devices.machine import cores
 from .cache import Labels, Pixels
 from .file import decode, header_of, strict_about_bombs
 
@@ -115,7 +116,7 @@ class Listing:
                 "set data.image_size, e.g. --set data.image_size=64"
             )
         pixels = sum(w * h * count for (w, h), count in sizes.items()) / len(paths)
-        threads = min(8, os.cpu_count() or 1) if pixels >= THREADS_FROM_PIXELS else 1
+        threads = min(8, cores()) if pixels >= THREADS_FROM_PIXELS else 1
 
         def images(part: Part) -> FolderImages:
             labels = np.array(part.labels, dtype=np.int64)

@@ -1,6 +1,7 @@
 """Torch on this machine: the device, its precision, threads, random state and memory."""
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -8,9 +9,13 @@ from functools import cache
 import torch
 
 from ..core.errors import EvaluationError, SpecError
+from .machine import cores
 
 FEW_PIXELS = 16 * 16
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+if "OMP_NUM_THREADS" not in os.environ:  # torch knows affinity, and no quota
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))
 
 
 def select_device(name: str) -> torch.device:

@@ -1,12 +1,12 @@
 """What a result was measured on: versions, processor, threads, commit."""
 
-import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from ..core.version import version
+from . import machine
 
 # the widest first
 INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
@@ -27,15 +27,13 @@ def environment(threads: int) -> dict[str, Any]:
         "onnxruntime": version("onnxruntime"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": cpu(),
-        "cores": cores(),
+        "cores": machine.cores(),
+        "cores_found": {"affinity": machine.affinity(), "quota": machine.core_quota()},
         "threads": threads,
+        "memory_bytes": machine.memory_bytes(),
+        "memory_found": {"machine": machine.physical_bytes(), "quota": machine.memory_quota()},
         "gpu": _gpus(),
     }
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _commit() -> str | None:

@@ -9,8 +9,8 @@ from ..core.errors import EvaluationError, SpecError
 from ..core.files import SCHEMA_VERSION
 from ..core.say import Say
 from ..core.trial import fidelity_key, training_seed
-from ..devices.environment import cores
 from ..devices.latency import Latency
+from ..devices.machine import cores
 from ..executors import EXECUTORS
 from ..spec.spec import Spec
 from ..strategies import STRATEGIES

@@ -10,7 +10,7 @@ from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import Literal
 
-from ..devices.environment import cores
+from ..devices.machine import cores
 from ..evaluators import Assignment
 from . import EXECUTORS, Job
 from .pool import Handle, Message, Pool, PoolConfig, Server
