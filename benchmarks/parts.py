@@ -80,7 +80,8 @@ def timed(job: tuple[str, list[str]], cores: list[int]) -> dict[str, Any]:
     images = Images.of(dataset.train_images, dataset.train_labels, dataset.mean, dataset.std, torch.device("cpu"))
     with threads(2):
         network = space.build(space.parse(genotype), dataset.task)
-        parts = parts_of_a_batch(network, torch.device("cpu"), spec.train.batch_size)
+        macs = int(space.measure(space.parse(genotype), dataset.task)["macs"])
+        parts = parts_of_a_batch(macs, torch.device("cpu"), spec.train.batch_size)
         trainer = Trainer(network, images, spec.train, dataset.flip, 0, parts)
         trainer.steps_left = 1e9  # so that it stays at the beginning, and its images small
         trainer.run_epoch(steps=STEPS)  # to warm up

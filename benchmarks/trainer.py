@@ -107,7 +107,8 @@ def measured(root: Path, genotype: str, rounds: int) -> dict[str, object]:
         return step
 
     own = network()
-    parts = parts_of_a_batch(own, images.pixels.device, size)
+    macs = int(space.measure(space.parse(genotype), data.task)["macs"])
+    parts = parts_of_a_batch(macs, images.pixels.device, size)
     trainer = Trainer(own, images, recipe, flip=True, seed=0, parts=parts)
 
     def trainer_steps() -> int:

@@ -1,4 +1,4 @@
-"""How many cores and how much memory this process may use.
+"""How many cores and how much memory this process may use, and how long it waits for a core.
 
 joblib's `cpu_count` knows of control groups too, but takes a tenth of a second to import, knows nothing of memory, and
 looks neither at the groups around the process's own nor, in version 1, at any but the outermost.
@@ -6,11 +6,15 @@ looks neither at the groups around the process's own nor, in version 1, at any b
 
 import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")  # where /proc and /sys lie; tests have files of their own
+LOOK_SECONDS = 0.5  # between two looks at how crowded the machine is
+CROWDED = 0.2  # of a core: what other processes may take from us before threads are fewer
+PATIENCE, LONGEST = 10.0, 320.0  # seconds until all threads are tried again; twice as long whenever that was too soon
 
 
 def cores() -> int:
@@ -69,3 +73,56 @@ def _told(controller: str, first: str, second: str) -> Iterator[tuple[Path, str]
             for file in (ROOT / top / around / name for top in tops for around in (group, *group.parents)):
                 with suppress(OSError):
                     yield file, file.read_text()
+
+
+def waited_seconds() -> float | None:
+    """How long threads of this process, taken together, were ready to run and had no core; None where the system does
+    not tell (all but Linux)."""
+    waited, told = 0, False
+    for path in (ROOT / "proc/self/task").glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):  # a thread that has just ended
+            waited += int(path.read_text().split()[1])
+            told = True
+    return waited / 1e9 if told else None
+
+
+class Room:
+    """How many threads find a core each.
+
+    Threads that share the work of an operation wait for the slowest, and spin meanwhile: one that another process keeps
+    from its core holds up all of them, at every operation. So while the threads wait for cores, they are fewer; all are
+    tried again after ten seconds, and after ever longer ones when that was too soon.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        waited: Callable[[], float | None] = waited_seconds,
+    ) -> None:
+        self.most = self._count = most
+        self._clock, self._told = clock, waited
+        self._since, self._waited = clock(), waited()
+        self._patience, self._again = PATIENCE, math.inf
+
+    @property
+    def threads(self) -> int:
+        """For the next step; it costs nothing to ask."""
+        now = self._clock()
+        if self.most > 1 and self._waited is not None and now - self._since >= LOOK_SECONDS:
+            waited = self._told() or 0.0
+            self._look(now, (waited - self._waited) / (now - self._since))
+            self._since, self._waited = self._clock(), waited
+        return self._count
+
+    def _look(self, now: float, missing: float) -> None:
+        """Args: missing: how many cores fewer there were than threads that were ready."""
+        if missing > CROWDED:
+            self._again = now + self._patience
+            if self._count == self.most:
+                self._patience = min(2 * self._patience, LONGEST)
+            self._count = max(1, math.floor(self._count - missing))
+        elif self._count == self.most:
+            self._patience = PATIENCE
+        elif now >= self._again:
+            self._count = self.most

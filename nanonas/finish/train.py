@@ -21,6 +21,7 @@ from ..data.dataset import Dataset, load_dataset
 from ..data.images import Images
 from ..devices.compute import memory_checked, seeded, select_device
 from ..devices.environment import environment
+from ..devices.machine import Room
 from ..engine.results import best_trial, read_trials
 from ..models.classifier import Card, Classifier, save_model
 from ..networks.weights import load_tensors, save_tensors
@@ -38,7 +39,7 @@ from ..runs.record import Found, SearchResult, TrainResult
 from ..spaces import SPACES
 from ..spec.spec import Spec, differences, override_spec
 from ..training.recipe import Progress
-from ..training.trainer import Trainer, parts_of_a_batch, predict, score
+from ..training.trainer import Trainer, parts_of_a_batch, predict, score, threads_pay
 
 CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION_STEPS = 6
@@ -170,6 +171,7 @@ class _State(BaseModel):
     steps_left: Annotated[float, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0)]
     history: list[dict[str, int | float]]
+    crowded_steps: Annotated[int, Field(ge=0)] = 0
 
 
 class _Training:
@@ -192,11 +194,15 @@ class _Training:
         self.request = _request(spec, genotype)
         self.history: list[dict[str, int | float]] = []
         self.seconds = self.save_due = 0.0
+        self.told_of_others = False
         key = SPACES[spec.space.name](spec.space).canonical(genotype)
         self.seed = training_seed(spec.seed, key, "train")
         with seeded(self.seed):
             self.classifier = Classifier(Card.of(genotype, spec.space, dataset, spec.data))
         images = Images.of(dataset.train_images, dataset.train_labels, dataset.mean, dataset.std, device)
+        pays = device.type == "cpu" and threads_pay(self.classifier.macs, self._batch_size(images))
+        self.threads = torch.get_num_threads() if pays else 1
+        self.room = Room(self.threads)
         self.trainer = self._trainer(self.classifier.network, images)
 
     def result(self) -> dict[str, Any]:
@@ -227,13 +233,14 @@ class _Training:
             history=self.history,
             device=str(self.trainer.device),
             precision="bfloat16" if self.trainer.bfloat16 else "float32",
-            threads=torch.get_num_threads(),
+            threads=self.threads,
+            crowded_steps=self.trainer.crowded_steps,
             request=self.request,
             spec=self.spec.model_dump(mode="json"),
             test_looks=looks,
             search=self.found and self.found.model_dump(mode="json"),
             **self.dataset.source,
-            environment=environment(torch.get_num_threads()),
+            environment=environment(self.threads),
         )
         write_json(self.target / "train.json", result)
         self.checkpoint.unlink(missing_ok=True)
@@ -241,8 +248,12 @@ class _Training:
         return result
 
     def _trainer(self, network: torch.nn.Module, images: Images, sizes: Sequence[Images] | None = None) -> Trainer:
-        parts = parts_of_a_batch(network, images.pixels.device, min(self.spec.train.batch_size, len(images)))
-        return Trainer(network, images, self.spec.train, self.dataset.flip, self.seed, parts, sizes=sizes)
+        parts = parts_of_a_batch(self.classifier.macs, images.pixels.device, self._batch_size(images))
+        recipe, flip = self.spec.train, self.dataset.flip
+        return Trainer(network, images, recipe, flip, self.seed, parts, sizes=sizes, room=self.room)
+
+    def _batch_size(self, images: Images) -> int:
+        return min(self.spec.train.batch_size, len(images))
 
     def _epoch(self, start: float) -> None:
         before = fitted = time.monotonic()
@@ -265,6 +276,9 @@ class _Training:
         self._fit_steps((now - before) / steps, self.seconds)
         record = {"epoch": self.trainer.epoch, "train_loss": round(loss, 6), "seconds": round(self.seconds, 3)}
         self.history.append(record)
+        if self.trainer.crowded_steps and not self.told_of_others:
+            self.told_of_others = True
+            self.log.say(f"warning: other processes are busy; while they are, fewer than {self.threads} threads train")
         if self.trainer.done or self.seconds >= self.save_due:
             self._save()
             took = time.monotonic() - start - self.seconds
@@ -301,6 +315,7 @@ class _Training:
             steps_left=self.trainer.steps_left,
             seconds=self.seconds,
             history=self.history,
+            crowded_steps=self.trainer.crowded_steps,
         )
         save_tensors(self.checkpoint, self.trainer.state(), {"state": state.model_dump_json()})
 
@@ -318,7 +333,7 @@ class _Training:
             raise RunError(f"{self.checkpoint} is damaged; delete it to train from the start") from None
         if not same:
             raise RunError(f"{self.target} holds a half-done training with other settings; choose another --out")
-        self.seconds, self.history = state.seconds, state.history
+        self.seconds, self.history, self.trainer.crowded_steps = state.seconds, state.history, state.crowded_steps
         self.log.say(f"continuing after epoch {self.trainer.epoch}")
         return True
 

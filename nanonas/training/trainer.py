@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from ..core.errors import EvaluationError
 from ..data.images import Images, at_once
 from ..devices.compute import computes_in_bfloat16, keep_freed_memory, seeded, threads
+from ..devices.machine import Room
 from .augmentation import augment
 from .cuda_graph import CapturedStep
 from .optimizers import SGD, Muon, Optimizer
 from .recipe import Recipe, share_of_side
 
 PREDICT_BATCH = 500
-SMALLEST_PART = 100  # of a batch, since batch norm sees no more of it
+SMALLEST_PART, MOST_PARTS = 100, 8  # of a batch, since batch norm sees no more of it
+FEW_MACS = 100_000_000  # of a step, which several threads then make hardly faster, and slow on a busy machine
 MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
 GROWTH = (0.0, 0.35, 0.7, 1.0)  # progressive resizing: from which progress on the first size, one between, and all
 
@@ -43,11 +45,14 @@ class Trainer:
     Args:
         network: (N, C, H, W) float32 → logits (N, classes); is moved to the device of `images`.
         flip: whether the data set allows mirroring.
-        parts: into so many parts a batch is split, each with a thread, a copy of the network that shares its weights,
-            and a batch norm of its own, as on several devices. They wait for one another once a step, where the threads
-            of one operation do so in every layer. Running statistics are those of the first part.
+        parts: into so many parts a batch is split, each with a copy of the network that shares its weights, and a batch
+            norm of its own, as on several devices. Threads that compute them wait for one another once a step, where
+            the threads of one operation do so in every layer; how many there are makes no difference to the result.
+            Running statistics are those of the first part.
         captures: whether steps on CUDA are recorded and replayed.
         sizes: `images` as another training of the same recipe has resized them.
+        room: says how many threads there are; None: as many as torch has. Those that the parts leave over share the
+            work of operations, with results that depend on their number.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class Trainer:
         parts: int = 1,
         captures: bool = True,
         sizes: Sequence[Images] | None = None,
+        room: Room | None = None,
     ) -> None:
         self.device = images.pixels.device
         self.network = network.to(self.device)
@@ -83,9 +89,13 @@ class Trainer:
         self._rate = torch.zeros((), device=self.device)  # what a captured step reads
         self.optimizers = _optimizers(self.network, recipe)
         self.networks = [self.network, *(_sharing_weights(self.network) for _ in range(parts - 1))]
-        self._threads = max(1, torch.get_num_threads() // parts)  # of each part
+        _draw_apart(self.networks[1:])
+        self._room, most = room, room.most if room else torch.get_num_threads()
+        self._at_once = min(parts, most)  # parts
+        self._most_threads = self._threads = most // self._at_once  # of each of them
+        self.crowded_steps = 0  # on fewer threads
         self._captured = CapturedStep() if captures and self.device.type == "cuda" else None
-        self._pool = ThreadPoolExecutor(parts, initializer=torch.set_num_threads, initargs=(self._threads,))
+        self._pool = self._new_pool()
 
     @property
     def done(self) -> bool:
@@ -104,11 +114,15 @@ class Trainer:
         order = torch.randperm(len(self.images), generator=generators[0]).to(self.device)
         total, areas, done = torch.zeros((), device=self.device), 0, 0
         count = min(steps or self.steps_per_epoch, self.steps_per_epoch, max(1, round(self.steps_left)))
-        for network in self.networks:
+        for network, generator in zip(self.networks, generators, strict=True):
             network.train()
+            for module in network.modules():
+                if isinstance(module, _Dropout):
+                    module.generator = generator
         with seeded(order_seed), threads(self._threads):
             while done < count and not (done and self.done):
                 self.shown = self.sizes[sum(self.progress >= start for start in GROWTH[1:-1])]
+                self._fit_threads()
                 chosen = order[done * self.batch_size : (done + 1) * self.batch_size]
                 total += self._step(chosen, generators)
                 self.progress += (1 - self.progress) / max(1.0, self.steps_left)
@@ -147,18 +161,32 @@ class Trainer:
             optimizer.lr = given
         if self._captured is not None:
             return self._captured(self._whole_step, *self._batch(chosen, generators[0]))
-        parts = zip(self.networks, chosen.tensor_split(len(self.networks)), generators, strict=True)
-        first, *others = [(*part, len(part[1]) / len(chosen)) for part in parts]
-        jobs = [self._pool.submit(self._part, *part) for part in others]
-        loss = self._part(*first)
-        for job, (network, *_) in zip(jobs, others, strict=True):
-            loss = loss + job.result()
+        parts = chosen.tensor_split(len(self.networks))
+        shares = [len(part) / len(chosen) for part in parts]
+        compute = self._pool.map if self._at_once > 1 else map
+        loss, *others = compute(self._part, self.networks, parts, generators, shares)
+        for more, network in zip(others, self.networks[1:], strict=True):
+            loss = loss + more
             for parameter, same in zip(self.network.parameters(), network.parameters(), strict=True):
                 if parameter.grad is not None and same.grad is not None:
                     parameter.grad += same.grad
         for optimizer in self.optimizers:
             optimizer.step()
         return loss
+
+    def _fit_threads(self) -> None:
+        """As many as find a core, where several share the work of an operation."""
+        if self._room is None or self._most_threads == 1:
+            return
+        count = max(1, self._room.threads // self._at_once)
+        self.crowded_steps += count < self._most_threads
+        if count != self._threads:
+            self._threads = count
+            torch.set_num_threads(count)  # until the end of the epoch, which restores it
+            self._pool = self._new_pool()
+
+    def _new_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._at_once, initializer=torch.set_num_threads, initargs=(self._threads,))
 
     def _whole_step(self, batch: Tensor, labels: Tensor) -> Tensor:
         loss = self._gradient(self.network, batch, labels)
@@ -205,12 +233,20 @@ class Trainer:
         return {name: found[p] for name, p in self.network.named_parameters() if p in found}
 
 
-def parts_of_a_batch(network: nn.Module, device: torch.device, batch_size: int) -> int:
-    """As many as there are threads, if each has enough images; one on a GPU, and where dropout is, whose random numbers
-    come from one generator."""
-    if device.type != "cpu" or any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules()):
+def threads_pay(macs: int, batch_size: int) -> bool:
+    """Whether a step, of so many MACs for an image, is work enough for several threads on a CPU.
+
+    It is not measured, since a close race would go one way today and another tomorrow, and the weights with it.
+    """
+    return macs * batch_size >= FEW_MACS
+
+
+def parts_of_a_batch(macs: int, device: torch.device, batch_size: int) -> int:
+    """Two from 200 images, four from 400, eight from 800, however many threads there are, so that the result is the
+    same on any number of them; one on a GPU, and where threads do not pay."""
+    if device.type != "cpu" or not threads_pay(macs, batch_size):
         return 1
-    return max(1, min(torch.get_num_threads(), batch_size // SMALLEST_PART))
+    return min(MOST_PARTS, 1 << max(1, batch_size // SMALLEST_PART).bit_length() - 1)
 
 
 def _sharing_weights(network: nn.Module) -> nn.Module:
@@ -218,6 +254,26 @@ def _sharing_weights(network: nn.Module) -> nn.Module:
     for parameter, own in zip(twin.parameters(), network.parameters(), strict=True):
         parameter.data = own.data
     return twin
+
+
+class _Dropout(nn.Module):
+    """With random numbers of its own: the others come from one generator, in the order in which threads ask."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.generator: torch.Generator | None = None  # of an epoch
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = torch.empty_like(x).bernoulli_(1 - self.share, generator=self.generator)
+        return x * kept / (1 - self.share)
+
+
+def _draw_apart(networks: Sequence[nn.Module]) -> None:
+    for module in [module for network in networks for module in network.modules()]:
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout) and 0 < child.p < 1:
+                setattr(module, name, _Dropout(child.p))
 
 
 def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:

@@ -1,4 +1,4 @@
-"""How many cores, and how much memory."""
+"""How many cores, how much memory, and whether other processes want the same."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from nanonas import load_spec
 from nanonas.data import dataset
 from nanonas.devices import machine
 from nanonas.devices.environment import environment
-from nanonas.devices.machine import cores
+from nanonas.devices.machine import Room, cores
 from nanonas.executors import EXECUTORS
 
 GB = 2**30
@@ -173,3 +173,56 @@ def test_a_real_group_is_found(tmp_path: Path) -> None:
     finally:
         with suppress(OSError):
             group.rmdir()
+
+
+class Machine:
+    """A clock, and threads that wait: the more of them there are than cores that others leave."""
+
+    def __init__(self, free: float = 4.0) -> None:
+        self.now = self.waited = 0.0
+        self.free = free
+
+    def step(self, room: Room, seconds: float = 1.0) -> int:
+        count = room.threads
+        self.now += seconds
+        self.waited += seconds * max(0.0, count - self.free)
+        return count
+
+    def room(self, most: int = 4) -> Room:
+        return Room(most, lambda: self.now, lambda: self.waited)
+
+    def steps(self, room: Room, count: int) -> list[int]:
+        return [self.step(room) for _ in range(count)]
+
+
+def test_on_a_quiet_machine_all_threads_train() -> None:
+    there = Machine()
+    assert set(there.steps(there.room(), 100)) == {4}
+
+
+def test_threads_are_as_many_as_find_a_core() -> None:
+    there = Machine(free=2.5)
+    assert there.steps(there.room(), 5) == [4, 2, 2, 2, 2]
+    there = Machine(free=0.3)
+    assert there.steps(there.room(), 30)[1:] == [1] * 29
+
+
+def test_all_threads_are_tried_again_ever_more_rarely_while_the_machine_is_busy() -> None:
+    there = Machine(free=1.0)
+    room = there.room()
+    tried = [second for second, count in enumerate(there.steps(room, 200)) if count == 4]
+    assert tried == [0, 11, 32, 73, 154]
+    there.free = 4.0
+    assert set(there.steps(room, 300)[-10:]) == {4}
+
+
+def test_where_the_system_does_not_tell_all_threads_train() -> None:
+    there = Machine(free=1.0)
+    room = Room(4, lambda: there.now, lambda: None)
+    assert set(there.steps(room, 10)) == {4}
+
+
+def test_the_kernel_tells_how_long_threads_waited(root: Path) -> None:
+    assert machine.waited_seconds() is None
+    write(root, {f"proc/self/task/{thread}/schedstat": f"7 {thread}000000000 9" for thread in (1, 2)})
+    assert machine.waited_seconds() == 3.0

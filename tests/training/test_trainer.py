@@ -8,6 +8,7 @@ from torch import nn
 from nanonas.core.errors import EvaluationError, SpecError
 from nanonas.data.images import Images
 from nanonas.devices.compute import computes_in_bfloat16, memory_checked, seeded, select_device, threads
+from nanonas.devices.machine import Room
 from nanonas.networks.layers import Conv
 from nanonas.networks.modules import WideDepthwiseConv
 from nanonas.training.augmentation import augment
@@ -124,15 +125,50 @@ def test_training_in_parts_repeats_and_continues_bit_for_bit() -> None:
     assert score(predict(straight.network, images(seed=1)), images().labels)["accuracy"] > 0.95
 
 
-def test_a_batch_is_split_only_where_its_parts_are_large_and_nothing_is_dropped() -> None:
-    with threads(4):
-        assert parts_of_a_batch(without_batch_norm(), CPU, 250) == 2
-        assert parts_of_a_batch(without_batch_norm(), CPU, 1000) == 4
-        assert parts_of_a_batch(without_batch_norm(), CPU, 128) == 1
-        assert parts_of_a_batch(ready(), CPU, 1000) == 1
-        assert parts_of_a_batch(without_batch_norm(), torch.device("cuda"), 1000) == 1
-    with threads(1):
-        assert parts_of_a_batch(without_batch_norm(), CPU, 1000) == 1
+def test_a_batch_is_split_where_its_parts_are_large_whatever_the_number_of_threads() -> None:
+    macs = 10_000_000
+    for count in (1, 4):
+        with threads(count):
+            found = [parts_of_a_batch(macs, CPU, size) for size in (64, 128, 199, 250, 399, 400, 1000, 8000)]
+        assert found == [1, 1, 1, 2, 2, 4, 8, 8]
+    assert parts_of_a_batch(macs, torch.device("cuda"), 1000) == 1
+    assert parts_of_a_batch(1000, CPU, 1000) == 1
+
+
+def dropping() -> nn.Module:
+    layers = [*without_batch_norm()]
+    return nn.Sequential(layers[0], nn.BatchNorm2d(4), *layers[1:3], nn.Dropout(0.5), layers[3])
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_any_number_of_threads_that_compute_parts_gives_the_same_bits_also_with_dropout(parts: int) -> None:
+    def trained(count: int) -> Trainer:
+        trainer = Trainer(dropping(), images(), recipe(3, "muon"), True, 0, parts, room=Room(count))
+        for _ in range(3):
+            trainer.run_epoch()
+        return trainer
+
+    alone = trained(1)
+    assert all(same(alone, trained(count)) for count in range(2, parts + 1))
+    assert [type(module) for module in alone.network.modules()] == [type(module) for module in dropping().modules()]
+
+
+def test_threads_that_share_operations_are_as_many_as_find_a_core() -> None:
+    class Crowded(Room):
+        asked = 0
+
+        @property
+        def threads(self) -> int:
+            self.asked += 1
+            return 8 if self.asked < 3 else 5
+
+    trainer = Trainer(without_batch_norm(), images(), recipe(1), True, 0, 2, room=Crowded(8))
+    used: list[int] = []
+    trainer.run_epoch(steps=4, on_step=lambda: used.append(torch.get_num_threads()))
+    assert used == [4, 4, 2, 2] and trainer.crowded_steps == 2
+    assert torch.get_num_threads() == 1
+    trainer.run_epoch(steps=1, on_step=lambda: used.append(torch.get_num_threads()))
+    assert used[-1] == 2
 
 
 def test_a_loss_that_is_no_number_is_an_evaluation_error() -> None:
