@@ -17,6 +17,7 @@ from ..core.numbers import count, duration
 from ..core.pareto import scores
 from ..core.problem import AT_32
 from ..core.trial import Trial, at_highest_fidelity
+from ..devices.profile import when_busy
 from ..engine.results import front_of
 from ..spaces import SPACES
 from ..spec.spec import Spec, load_spec, preset_names, preset_path
@@ -272,6 +273,7 @@ def eval_table(document: dict[str, Any]) -> RenderableType:
     """Accuracy, calibration, size and latency, then the accuracy of each class."""
     latency = {
         name.replace("_", " "): f"{times['median']:.2f} ms median, {times['p95']:.2f} ms p95"
+        + (" (the machine was busy)" if when_busy({name: times}) else "")
         for name, times in document["latency_ms"].items()
     }
     rows = {

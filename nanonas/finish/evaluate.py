@@ -12,6 +12,7 @@ from ..core.files import document, write_json
 from ..core.say import Say
 from ..data.dataset import Dataset, load_dataset
 from ..devices.environment import environment
+from ..devices.profile import when_busy
 from ..exporters import Metadata, by_suffix, reason
 from ..models.classifier import load_model
 from ..models.inference import Model
@@ -117,12 +118,15 @@ def _measured(model: Model, dataset: Dataset, say: Say) -> dict[str, Any]:
     outputs = model.outputs(pixels)
     right = outputs.argmax(1) == labels
     say("measuring latency")
+    latency = model.latency_ms()
+    if busy := when_busy(latency):
+        say(busy)
     return {
         "test_accuracy": float(right.mean()),
         "test_images": len(labels),
         "per_class": {name: float(right[labels == i].mean()) for i, name in enumerate(dataset.classes)},
         "ece": expected_calibration_error(model.probabilities(outputs).max(1), right),
-        "latency_ms": model.latency_ms(),
+        "latency_ms": latency,
     }
 
 

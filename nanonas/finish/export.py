@@ -14,6 +14,7 @@ from ..core.files import document, write_json
 from ..core.say import Say
 from ..data.dataset import Dataset, load_dataset
 from ..data.images import at_once
+from ..devices.profile import when_busy
 from ..exporters import EXPORTERS, Exporter, Metadata
 from ..models.classifier import Classifier, WithPreprocessing, load_model
 from ..models.inference import Model, softmax
@@ -72,6 +73,8 @@ def export(
             log.say(f"exporting {target.format}")
             entry = _export(target, folder, reference, None if force else files.get(f"exports/{target.float32}"))
             files[entry.path] = entry
+            if busy := when_busy(entry.latency_ms.model_dump()):
+                log.say(busy)
             result = document(
                 "export",
                 run,

@@ -13,6 +13,7 @@ from ..data.images import at_once
 from ..devices.compute import threads
 from ..devices.profile import latency_ms
 from ..exporters import Metadata, ModelFile
+from ..training.trainer import each_on_a_thread
 from .classifier import Classifier, normalized
 
 BATCH = 500
@@ -26,6 +27,7 @@ class Model:
     Attributes:
         run: what `inputs` gives → (N, classes): logits, or probabilities when `with_preprocessing`.
         input_size: C, H, W.
+        several: threads may run it at the same time.
     """
 
     run: Callable[[np.ndarray], np.ndarray]
@@ -34,6 +36,7 @@ class Model:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     with_preprocessing: bool = False
+    several: bool = False
 
     @classmethod
     def of_network(cls, classifier: Classifier) -> Self:
@@ -43,7 +46,7 @@ class Model:
             return logits
 
         card = classifier.eval().card
-        return cls(run, card.classes, card.input_size, card.mean, card.std)
+        return cls(run, card.classes, card.input_size, card.mean, card.std, several=True)
 
     @classmethod
     def of_file(cls, file: ModelFile, metadata: Metadata) -> Self:
@@ -72,8 +75,13 @@ class Model:
     def outputs(self, pixels: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 → what `run` gives, float64; ExportError when that cannot be scores of the classes."""
         size = at_once(pixels.shape[1] * pixels.shape[2], BATCH)
-        batches = (self.inputs(pixels[i : i + size]) for i in range(0, len(pixels), size))
-        found = np.concatenate([self.run(batch) for batch in batches]).astype(np.float64)
+
+        def scored(start: int) -> np.ndarray:
+            return self.run(self.inputs(pixels[start : start + size]))
+
+        starts = range(0, len(pixels), size)
+        scores = each_on_a_thread(scored, starts) if self.several else map(scored, starts)
+        found = np.concatenate([*scores]).astype(np.float64)
         if found.shape != (len(pixels), len(self.classes)):
             raise ExportError(f"the model's output has the shape {found.shape[1:]}, not {len(self.classes)} classes")
         if not np.isfinite(found).all():

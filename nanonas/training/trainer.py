@@ -2,9 +2,10 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +20,14 @@ from .cuda_graph import CapturedStep
 from .optimizers import SGD, Muon, Optimizer
 from .recipe import Recipe, share_of_side
 
-PREDICT_BATCH = 500
+PREDICT_BATCH, MOST_AT_ONCE = 500, 4
 SMALLEST_PART, MOST_PARTS = 100, 8  # of a batch, since batch norm sees no more of it
 FEW_MACS = 100_000_000  # of a step, which several threads then make hardly faster, and slow on a busy machine
 MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
 GROWTH = (0.0, 0.35, 0.7, 1.0)  # progressive resizing: from which progress on the first size, one between, and all
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
@@ -294,13 +298,29 @@ def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
     return [optimizer for optimizer in optimizers if optimizer.parameters]
 
 
-@torch.inference_mode()
+def each_on_a_thread(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """The result for each item, computed on one thread; as many at the same time as torch has threads, but at most
+    four, since each takes memory. So none waits for another in the middle of an operation."""
+    count = min(torch.get_num_threads(), MOST_AT_ONCE)
+    if count == 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(function, items))
+
+
 def predict(network: nn.Module, images: Images, mirrored: bool = False) -> Tensor:
     """Logits (N, classes) on the CPU, one view of each image, or of its mirror image; in float32 on any device."""
     network.eval()
+
+    @torch.inference_mode()
+    def logits(chosen: Tensor) -> Tensor:
+        batch = images.normalized(images.pixels[chosen])
+        found: Tensor = network(batch.flip(3) if mirrored else batch).float().cpu()
+        return found
+
     rows = images.rows.split(at_once(images.area, PREDICT_BATCH))
-    batches = (images.normalized(images.pixels[chosen]) for chosen in rows)
-    return torch.cat([network(batch.flip(3) if mirrored else batch).float().cpu() for batch in batches])
+    alone = images.pixels.device.type != "cpu"
+    return torch.cat([logits(chosen) for chosen in rows] if alone else each_on_a_thread(logits, rows))
 
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, float]:

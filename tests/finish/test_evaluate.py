@@ -1,13 +1,17 @@
 """eval: what it reports, and what it counts."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from nanonas import evaluate
+from nanonas.cli.report import eval_table
 from nanonas.core.errors import DataError, NanonasError, SpecError
+from nanonas.devices import profile
 from nanonas.finish.evaluate import expected_calibration_error
 
 
@@ -21,6 +25,24 @@ def test_the_result_has_the_documented_fields(run: Path) -> None:
     assert 0 <= result["ece"] <= 1
     for batch in ("batch_1", "batch_64"):
         assert 0 < result["latency_ms"][batch]["median"] <= result["latency_ms"][batch]["p95"]
+
+
+@pytest.mark.parametrize(("waits", "warned"), [(None, False), (0.0, False), (3.0, True)])
+def test_a_latency_that_was_measured_on_a_busy_machine_says_so(
+    waits: float | None, warned: bool, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = iter(range(10))
+    monkeypatch.setattr(profile, "waited_seconds", lambda: None if waits is None else waits * next(waited))
+    monkeypatch.setattr(profile, "SECONDS", 0.0)
+    said: list[str] = []
+    result = evaluate(run, say=said.append)
+    assert any(text.startswith("warning: the machine was busy while latency was measured") for text in said) == warned
+    for times in result["latency_ms"].values():
+        assert times.keys() - {"waited"} == {"median", "p95", "runs"}
+        assert ("waited" in times) == (waits is not None) and (times.get("waited", 0.0) > 1) == warned
+    table = Console(width=200, file=StringIO(), record=True)
+    table.print(eval_table(result))
+    assert ("(the machine was busy)" in table.export_text()) == warned
 
 
 def test_every_look_at_test_data_is_counted(run: Path) -> None:

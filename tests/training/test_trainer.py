@@ -11,6 +11,7 @@ from nanonas.devices.compute import computes_in_bfloat16, memory_checked, seeded
 from nanonas.devices.machine import Room
 from nanonas.networks.layers import Conv
 from nanonas.networks.modules import WideDepthwiseConv
+from nanonas.training import trainer as training
 from nanonas.training.augmentation import augment
 from nanonas.training.recipe import Recipe
 from nanonas.training.trainer import Trainer, learning_rate, parts_of_a_batch, predict, score
@@ -431,6 +432,15 @@ def test_threads_are_restored() -> None:
     with threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def test_a_prediction_is_the_same_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "PREDICT_BATCH", 7)
+    net = without_batch_norm().eval()
+    alone = predict(net, images())
+    with threads(3):
+        assert torch.equal(predict(net, images()), alone)
+        assert torch.get_num_threads() == 3
 
 
 def test_out_of_memory_is_recognized() -> None:
