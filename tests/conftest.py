@@ -7,15 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fakes  # noqa: F401  # registers itself
 import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
     from torch import nn
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests run side by side
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported: tests run side by side
 os.fsync = lambda file: None  # what a test wrote need not outlive the machine, and a search waits for it at each trial
+
+import fakes  # noqa: E402, F401  # registers itself
 
 
 def pytest_collection_finish() -> None:
