@@ -117,8 +117,8 @@ def exported_run(
     from importlib.util import find_spec
 
     from nanonas import export
-    from nanonas.exported import exported_files, remember
     from nanonas.exporters import EXPORTERS
+    from nanonas.runs.exported import exported_files, remember
 
     def fill(folder: Path) -> None:
         list_onnx_operators_once()

@@ -10,7 +10,7 @@ from nanonas.spec.spec import Spec
 SMALL: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 6, "sample_size": 3, "crossover_probability": 0.5},
     "nsga2": {"population_size": 6},
-    "predictor": {"candidates": 20},
+    "predictor": {"candidates": 8},
     "zero_cost": {"candidates": 8, "keep": 3, "proxies": ["params", "macs"]},
     "largest": {"candidates": 4, "sampler": {"name": "evolution", "population_size": 6, "sample_size": 3}},
 }

@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -36,21 +37,35 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_proposals_lie_in_the_space(name: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def trials_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Trial]]:
+    """The trials of a search that nothing interrupts, made once for each strategy."""
+    return cache(lambda name: list(search(make_spec(name), tmp_path_factory.mktemp(name) / "run")))
+
+
+@pytest.fixture
+def straight(name: str, trials_of: Callable[[str], list[Trial]]) -> list[tuple[Any, ...]]:
+    return outcomes(trials_of(name))
+
+
+def test_proposals_lie_in_the_space(name: str, trials_of: Callable[[str], list[Trial]]) -> None:
     space = SPACES["nano"](SPACES["nano"].Config())
-    for trial in search(make_spec(name), tmp_path / "run"):
+    for trial in trials_of(name):
         assert space.parse(str(trial.genotype)) == trial.genotype
 
 
-def test_the_same_seed_gives_the_same_trials_and_another_seed_others(name: str, tmp_path: Path) -> None:
-    first = outcomes(list(search(make_spec(name), tmp_path / "a")))
+def test_the_same_seed_gives_the_same_trials_and_another_seed_others(
+    name: str, straight: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
+    first = straight
     assert first == outcomes(list(search(make_spec(name), tmp_path / "b")))
     assert first != outcomes(list(search(make_spec(name, seed=1), tmp_path / "c")))
 
 
 @pytest.mark.parametrize("stop", [1, 7, 23])
-def test_a_resumed_search_equals_a_straight_one(name: str, stop: int, tmp_path: Path) -> None:
-    straight = outcomes(list(search(make_spec(name), tmp_path / "straight")))
+def test_a_resumed_search_equals_a_straight_one(
+    name: str, stop: int, straight: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
     list(islice(search(make_spec(name), tmp_path / "resumed"), stop))
     assert outcomes(list(search(make_spec(name), tmp_path / "resumed"))) == straight
 
@@ -318,6 +333,8 @@ def test_several_objectives_get_a_better_front_than_at_random(strategy: str, tri
     volume = {}
     for name in ("random", strategy):
         spec = make_spec(name, objectives=objectives, budget={"trials": trials})
+        if name == "predictor":
+            spec = override_spec(spec, ["strategy.candidates=20"])
         found = list(search(spec, tmp_path / name))
         volume[name] = hypervolume([scores(t.metrics, spec.objectives) for t in found], (0, -2_000_000))
     assert volume[strategy] > volume["random"]
@@ -373,9 +390,10 @@ def test_a_sampler_can_be_chosen_and_a_mistake_in_it_is_located(tmp_path: Path) 
 def test_the_predictor_finds_the_best_sooner_than_chance(tmp_path: Path) -> None:
     best = {}
     for name in ("random", "predictor"):
-        runs = [
-            search(make_spec(name, seed=seed, budget={"trials": 40}), tmp_path / f"{name}{seed}") for seed in (0, 1)
-        ]
+        specs = [make_spec(name, seed=seed, budget={"trials": 40}) for seed in (0, 1)]
+        if name == "predictor":
+            specs = [override_spec(spec, ["strategy.candidates=20"]) for spec in specs]
+        runs = [search(spec, tmp_path / f"{name}{seed}") for seed, spec in enumerate(specs)]
         best[name] = [max(trial.metrics["val_accuracy"] for trial in trials) for trials in runs]
     assert min(best["predictor"]) > max(best["random"])
 
