@@ -73,6 +73,8 @@ class Drill(Synthetic):
 
 from common import Record  # noqa: E402  # the registry is asked once, when a spec is first read
 
+from nanonas.run_directory import write_text  # noqa: E402
+
 RECORD = Record("faults")
 
 
@@ -274,14 +276,14 @@ def failing(fault: str, reason: str, *sets: str, memory: int | None = None) -> C
         for one in (whole, search):
             one.folder.mkdir()
         whole.start()
-        stopped(whole, (0,))
-        failed = [line["error"] for line in whole.trials() if line["status"] == "failed"]
-        if not all(error.startswith(reason) for error in failed) or len(whole.trials()) != TRIALS:
-            raise Lost(f"failed with {failed}")
         process = search.start()
         search.wait_for(1 + rng.randrange(TRIALS - 5))
         os.killpg(process.pid, signal.SIGKILL)
         search.finish()
+        stopped(whole, (0,))
+        failed = [line["error"] for line in whole.trials() if line["status"] == "failed"]
+        if not all(error.startswith(reason) for error in failed) or len(whole.trials()) != TRIALS:
+            raise Lost(f"failed with {failed}")
         resumed(search, whole.trials())
 
     return drill
@@ -389,7 +391,7 @@ def clock(folder: Path, rng: random.Random) -> None:
 
 
 def second(folder: Path, rng: random.Random) -> None:
-    sets = f"budget.trials={10 * TRIALS}", f"seed={rng.randrange(1_000_000)}"  # longer than the second takes to start
+    sets = "budget.trials=300", f"seed={rng.randrange(1_000_000)}"  # longer than the second takes to start
     whole, search = Search(folder / "whole", *sets), Search(folder / "used", *sets)
     for one in (whole, search):
         one.folder.mkdir()
@@ -467,12 +469,20 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
+    global TRIALS
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=FAULTS, metavar="FAULT")
     parser.add_argument("--times", type=int, help="that many drills of each")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="of a search, at least 9")
+    parser.add_argument(
+        "--undisturbed", type=Path, metavar="FILE", help="keep there what nothing broke, for other calls"
+    )
     parser.add_argument("--show", action="store_true", help="print what is there and stop")
     parser.add_argument("--no-record", action="store_true", help="run, print, and keep no row")
     arguments = parser.parse_args()
+    TRIALS, kept = arguments.trials, arguments.undisturbed
+    if kept and kept.exists():
+        _UNDISTURBED[False] = json.loads(kept.read_text())
     rows = RECORD.rows() if not arguments.no_record else []
     for name in [] if arguments.show else arguments.only or FAULTS:
         for seed in range(arguments.times or FAULTS[name][0]):
@@ -483,6 +493,8 @@ def main() -> None:
             rows.append(row)
             if not arguments.no_record:
                 RECORD.append(row)
+    if kept and False in _UNDISTURBED:
+        write_text(kept, json.dumps(_UNDISTURBED[False]))
     show(rows)
     sys.exit(any(row["lost"] for row in rows))
 

@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from common import Record
 
-from nanonas import compare, load_spec, search, train
+from nanonas import compare, load_spec, search
 from nanonas.core.errors import NanonasError
 from nanonas.engine.results import read_trials
 from nanonas.spaces import SPACES
@@ -186,6 +186,8 @@ READERS: dict[str, Callable[[Path, random.Random], None]] = {
 
 def template(folder: Path, exports: bool) -> Path:
     """A whole run of digits."""
+    from nanonas import train
+
     run = folder / "run"
     for _ in search(load_spec("digits-evo", SETS), run):
         pass
@@ -264,6 +266,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--count", type=int, default=5_000)
     parser.add_argument("--models", type=int, default=0, metavar="N", help="model files instead")
+    parser.add_argument("--run", type=Path, help="a trained run of digits, instead of making one")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -271,7 +274,7 @@ def main() -> None:
         return
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
-        run = template(Path(folder), exports=bool(arguments.models))
+        run = arguments.run or template(Path(folder), exports=bool(arguments.models))
         for name in ["models"] if arguments.models else arguments.only or READERS:
             count = arguments.models or arguments.count
             ways = Counter({"read": 0, "refused": 0, "wrong": 0})
