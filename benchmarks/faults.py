@@ -73,7 +73,7 @@ class Drill(Synthetic):
 
 from common import Record  # noqa: E402  # the registry is asked once, when a spec is first read
 
-from nanonas.run_directory import write_text  # noqa: E402
+from nanonas.core.files import write_text
 
 RECORD = Record("faults")
 

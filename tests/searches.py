@@ -35,7 +35,7 @@ def outcomes(trials: list[Trial]) -> list[tuple[Any, ...]]:
 SETS = [
     "space.widths=[8]",
     "space.cells=[1]",
-    "evaluator.epochs=2",
+    "evaluator.epochs=1",
     "strategy.population_size=4",
     "strategy.sample_size=2",
     "budget.trials=8",

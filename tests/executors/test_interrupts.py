@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,13 @@ from nanonas.spec.spec import load_spec
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> list[dict[str, Any]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NANONAS_CACHE", str(session_cache))
-        run = tmp_path_factory.mktemp("undisturbed") / "run"
-        list(search(load_spec("digits-evo", [*SETS, "executor.name=inline"]), run))
-    return lines(run)
+def undisturbed(made_once: Callable[..., Path]) -> list[dict[str, Any]]:
+    spec = load_spec("digits-evo", [*SETS, "executor.name=inline"])
+    return lines(made_once("undisturbed", lambda folder: list(search(spec, folder / "run"))) / "run")
 
 
-def command(run: Path) -> list[str]:
-    sets = [word for item in SETS for word in ("--set", item)]
+def command(run: Path, *more: str) -> list[str]:
+    sets = [word for item in (*SETS, *more) for word in ("--set", item)]
     return [sys.executable, "-m", "nanonas", "search", "--preset", "digits-evo", *sets, "--out", str(run)]
 
 
@@ -103,7 +101,8 @@ def group(pid: int) -> int | None:
 def test_a_terminal_shows_a_live_table(tmp_path: Path) -> None:
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command(tmp_path / "run"), stdout=subprocess.PIPE, stderr=theirs, text=True)
+    shown_here = command(tmp_path / "run", "executor.name=inline")
+    process = subprocess.Popen(shown_here, stdout=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)
     shown = b""
     while True:
