@@ -235,7 +235,8 @@ def test_the_pipeline_runs_through_pipes(tmp_path: Path) -> None:
     nanonas = f"{sys.executable} -m nanonas"
     tiny = " ".join(f"'{word}'" if "=" in word else word for word in TINY)
     command = (
-        f"{nanonas} search --preset digits-evo {tiny} --set budget.trials=2 --workers 1 --json --quiet"
+        f"{nanonas} search --preset digits-evo {tiny} --set budget.trials=2 --set executor.name=inline --workers 1"
+        " --json --quiet"
         f" | {nanonas} train - --json | {nanonas} export - --format onnx --format torchscript --format pt2 --json"
     )
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, capture_output=True, text=True)
@@ -288,7 +289,7 @@ def test_nothing_is_cut_and_a_pipe_gets_no_colour(run: Path, tmp_path: Path) -> 
         return result.stdout.splitlines()
 
     search = ["search", "--preset", "digits-pareto", *FAKE, "--out", tmp_path / "front"]
-    export = ["export", run, "--format", "onnx", "--format", "pt2"]
+    export = ["export", run, "--format", "torchscript", "--format", "pt2"]
     compare = ["compare", run, tmp_path / "front", "--allow-mismatch"]
     for words in (search, ["train", run], ["eval", run], export, compare, ["presets"]):
         narrow = printed(words, 80)
