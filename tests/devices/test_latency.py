@@ -23,6 +23,7 @@ from nanonas.spaces import SPACES
 
 TASK = Task(3, 16, 12, 10)
 BOTH = {"val_accuracy": "maximize", "latency_ms": "minimize"}
+FEW = {"name": "nano", "operations": ["conv_3x3", "skip_connect", "none"], "widths": [16, 24], "cells": [1, 2]}
 
 
 def programs(space_name: str, count: int) -> list[Program]:
@@ -243,13 +244,14 @@ def test_a_bound_on_latency_holds(timed: list[Program], tmp_path: Path) -> None:
 
 def test_an_impossible_latency_names_the_smallest(timed: list[Program], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"at most 0\.01 latency_ms; the smallest found has 0\.[0-9]+ \(w16"):
-        list(search(make_spec("random", constraints={"latency_ms": 0.01}), tmp_path / "run"))
+        list(search(make_spec("random", space=FEW, constraints={"latency_ms": 0.01}), tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
 def test_what_is_cheap_to_bound_is_bounded_before_anything_is_timed(timed: list[Program], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="peak_memory"):
-        list(search(make_spec("random", constraints={"latency_ms": 1e9, "peak_memory": 5000}), tmp_path / "run"))
+        bounds = {"latency_ms": 1e9, "peak_memory": 5000}
+        list(search(make_spec("random", space=FEW, constraints=bounds), tmp_path / "run"))
     assert not timed
 
 

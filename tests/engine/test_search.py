@@ -267,7 +267,8 @@ def test_what_is_cheap_to_check_is_checked_first(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_impossible_memory_names_the_smallest(tmp_path: Path) -> None:
-    spec = make_spec("random", constraints={"peak_memory": 5000})
+    few = {"name": "nano", "operations": ["conv_3x3", "skip_connect", "none"], "widths": [16, 24], "cells": [1, 2]}
+    spec = make_spec("random", space=few, constraints={"peak_memory": 5000})
     with pytest.raises(SpecError, match=r"at most 5,000 peak_memory; the smallest found has 98,304 \(w16"):
         list(search(spec, tmp_path / "run"))
 
