@@ -396,7 +396,6 @@ def second(folder: Path, rng: random.Random) -> None:
     for one in (whole, search):
         one.folder.mkdir()
     whole.start()
-    stopped(whole, (0,))
     first = search.start()
     search.wait_for(1 + rng.randrange(TRIALS))
     search.start()
@@ -405,6 +404,7 @@ def second(folder: Path, rng: random.Random) -> None:
     if code != 1 or f"in use by process {first.pid}" not in said:
         raise Lost(f"the second was not refused: {code}, {said[-300:]}")
     stopped(search, (0,))
+    stopped(whole, (0,))
     resumed(search, whole.trials())
 
 
