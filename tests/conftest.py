@@ -27,6 +27,7 @@ def pytest_collection_finish() -> None:
     """What torch and the tests made so far stays: looking through it again and again took a fifth of an export."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.fixture(autouse=True)
