@@ -27,9 +27,9 @@ def command(run: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "nanonas", "search", "--preset", "digits-evo", *sets, "--out", str(run)]
 
 
-def start(run: Path) -> "subprocess.Popen[str]":
+def start(run: Path, *more: str) -> "subprocess.Popen[str]":
     pipe = subprocess.PIPE
-    return subprocess.Popen(command(run), stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(command(run, *more), stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def wait_for_lines(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
@@ -65,7 +65,7 @@ def test_an_interrupted_search_keeps_its_lines_and_ends_the_same(
         assert f"--out {run}" in said
         assert "Traceback" not in said
     whole = kept[: kept.rfind(b"\n") + 1]
-    process = start(run)
+    process = start(run, "executor.workers=1")  # benchmarks/faults.py resumes with two
     assert process.wait(timeout=120) == 0, process.communicate()
     assert (run / "trials.jsonl").read_bytes().startswith(whole)
     assert lines(run) == undisturbed
