@@ -32,6 +32,8 @@ from nanonas.runs.directory import locked
 from nanonas.spaces import SPACES
 from nanonas.spec.spec import Spec, load_spec, override_spec
 
+FEW = {"name": "nano", "operations": ["conv_3x3", "skip_connect", "none"], "widths": [16, 24], "cells": [1, 2]}
+
 
 def run_all(spec: Any, run: Path) -> list[Any]:
     return outcomes(list(search(spec, run)))
@@ -267,17 +269,16 @@ def test_what_is_cheap_to_check_is_checked_first(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_impossible_memory_names_the_smallest(tmp_path: Path) -> None:
-    few = {"name": "nano", "operations": ["conv_3x3", "skip_connect", "none"], "widths": [16, 24], "cells": [1, 2]}
-    spec = make_spec("random", space=few, constraints={"peak_memory": 5000})
+    spec = make_spec("random", space=FEW, constraints={"peak_memory": 5000})
     with pytest.raises(SpecError, match=r"at most 5,000 peak_memory; the smallest found has 98,304 \(w16"):
         list(search(spec, tmp_path / "run"))
 
 
 def test_a_barely_possible_constraint_is_accepted() -> None:
-    space = SPACES["nano"](SPACES["nano"].Config())
+    space = SPACES["nano"](SPACES["nano"].Config.model_validate(FEW))
     task = EVALUATORS["fake"].task
     least = space.measure(space.smallest(lambda g: space.measure(g, task)["params"]), task)["params"]
-    spec = make_spec("random", constraints={"params": least})
+    spec = make_spec("random", space=FEW, constraints={"params": least})
     problem_of(spec).check("nano")
 
 
