@@ -21,7 +21,7 @@ from nanonas.devices.machine import cores
 from nanonas.engine.search import problem_of
 from nanonas.evaluators import Evaluator
 from nanonas.spaces import SPACES
-from nanonas.spec.spec import Spec
+from nanonas.spec.schema import Spec
 from nanonas.strategies import STRATEGIES
 from nanonas.training.recipe import Recipe
 

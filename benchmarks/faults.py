@@ -31,6 +31,7 @@ from synthetic import Synthetic
 
 from nanonas.core.config import ComponentConfig
 from nanonas.core.errors import EvaluationError
+from nanonas.core.files import write_text
 from nanonas.core.genotype import Genotype
 from nanonas.core.say import Say
 from nanonas.core.space import SearchSpace
@@ -72,8 +73,6 @@ class Drill(Synthetic):
 
 
 from common import Record  # noqa: E402  # the registry is asked once, when a spec is first read
-
-from nanonas.core.files import write_text
 
 RECORD = Record("faults")
 

@@ -32,7 +32,7 @@ from nanonas.core.space import SearchSpace
 from nanonas.core.trial import training_seed
 from nanonas.devices.environment import environment
 from nanonas.evaluators import Evaluator
-from nanonas.spec.spec import Spec
+from nanonas.spec.schema import Spec
 
 RECORD = Record("fidelity")
 PRESET = "cifar10-evo"

@@ -24,7 +24,7 @@ from nanonas.exporters import EXPORTERS
 from nanonas.finish.export import metadata_of
 from nanonas.models.inference import Model
 from nanonas.runs.directory import count_test_look
-from nanonas.spec.spec import override_data
+from nanonas.spec.load import override_data
 
 FORMATS = ("onnx", "onnx-int8", "executorch", "executorch-int8")
 

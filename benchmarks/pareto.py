@@ -22,7 +22,7 @@ from nanonas.core.pareto import hypervolume
 from nanonas.devices.environment import environment
 from nanonas.devices.machine import cores
 from nanonas.runs.record import read_record
-from nanonas.spec.spec import load_spec
+from nanonas.spec.load import load_spec
 
 RECORD = Record("pareto")
 PRESET = "cifar10-pareto"

@@ -22,7 +22,8 @@ def presets(
 
       nanonas presets cifar10-evo > my.yaml
     """
-    from nanonas.spec.spec import Spec, preset_path
+    from nanonas.spec.load import preset_path
+    from nanonas.spec.schema import Spec
 
     if schema:
         import json

@@ -46,14 +46,14 @@ def search(
     from nanonas.core.files import read_json
     from nanonas.engine.search import search as trials_of
     from nanonas.runs.directory import default_run
-    from nanonas.spec.spec import load_spec
+    from nanonas.spec.load import load_spec
 
     output = Output(json, quiet)
     if (preset is None) == (spec is None):
         names = "both --preset and --spec are given" if preset else "neither --preset nor --spec is given"
         raise typer.BadParameter(f"{names}; give one, e.g. nanonas search --preset digits-evo", param_hint="--preset")
     if preset is not None:
-        from nanonas.spec.spec import preset_path
+        from nanonas.spec.load import preset_path
 
         spec = preset_path(preset)
     assert spec is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 from nanonas.core.problem import measures
 from nanonas.data.dataset import DATASETS, DataConfig
-from nanonas.spec.spec import DEFAULTS, SECTIONS, Budget, Spec, TrainConfig
+from nanonas.spec.schema import DEFAULTS, SECTIONS, Budget, Spec, TrainConfig
 from nanonas.training.recipe import Recipe
 
 HEAD = """\

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .finish.export import export
     from .finish.train import train
     from .models.classifier import load_model
-    from .spec.spec import load_spec
+    from .spec.load import load_spec
 
 __all__ = ["compare", "evaluate", "export", "load_model", "load_spec", "search", "train"]
 
@@ -25,7 +25,7 @@ _HOMES = {
     "evaluate": "finish.evaluate",
     "export": "finish.export",
     "load_model": "models.classifier",
-    "load_spec": "spec.spec",
+    "load_spec": "spec.load",
     "search": "engine.search",
     "train": "finish.train",
 }

@@ -18,7 +18,7 @@ os.fsync = lambda file: None  # what a test wrote need not outlive the machine, 
 
 import fakes  # noqa: E402, F401  # registers itself
 
-from nanonas import profile  # noqa: E402
+from nanonas.devices import profile  # noqa: E402
 
 profile.MAX_RUNS = profile.MIN_RUNS  # a test is no benchmark, and 200 runs of a file took longer than its export
 

@@ -8,7 +8,7 @@ import yaml
 
 from nanonas.core.trial import Line
 from nanonas.runs.directory import run_spec
-from nanonas.spec.spec import override_spec
+from nanonas.spec.load import override_spec
 
 CELL = "conv_1x1+none,none+conv_3x3,none,none"
 GENOTYPES = [f"w{width}/x1:{CELL}/x1:{CELL}/x1r:{CELL}" for width in (16, 20, 24, 28, 32)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nanonas.core.trial import Trial
-from nanonas.spec.spec import Spec
+from nanonas.spec.schema import Spec
 
 SMALL: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 6, "sample_size": 3, "crossover_probability": 0.5},

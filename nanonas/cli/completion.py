@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import typer
 
 if TYPE_CHECKING:
-    from ..spec.spec import Spec
+    from ..spec.schema import Spec
 
 VARIABLE = "_NANONAS_COMPLETE"  # typer sets it to the shell that asks
 MOST = 200  # run directories
@@ -57,7 +57,7 @@ def _runs(folder: str, name: str) -> Iterator[str]:
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """KEY=VALUE of the spec that the command line names so far: keys first, then the values of one key."""
-    from ..spec.spec import flat
+    from ..spec.schema import flat
 
     spec = _spec(ctx.params)
     content = flat(spec.model_dump(mode="json"))
@@ -81,7 +81,8 @@ def data_settings(ctx: typer.Context, incomplete: str) -> list[str]:
 def _spec(given: dict[str, Any]) -> "Spec":
     """Of the preset, file or run that was given, with what was set before; any spec when there is none yet."""
     from ..core.errors import NanonasError
-    from ..spec.spec import Budget, Spec, load_spec, override_spec
+    from ..spec.load import load_spec, override_spec
+    from ..spec.schema import Budget, Spec
 
     source: str | Path | None = given.get("preset")
     if given.get("spec"):
@@ -100,7 +101,7 @@ def _spec(given: dict[str, Any]) -> "Spec":
 def _options(spec: "Spec", key: str) -> Sequence[str]:
     """The values that a key can have, where there are few."""
     from ..data.dataset import DATASETS
-    from ..spec.spec import SECTIONS
+    from ..spec.schema import SECTIONS
 
     section, _, name = key.partition(".")
     if name == "name":

@@ -20,7 +20,8 @@ from ..core.trial import Trial, at_highest_fidelity
 from ..devices.profile import when_busy
 from ..engine.results import front_of
 from ..spaces import SPACES
-from ..spec.spec import Spec, load_spec, preset_names, preset_path
+from ..spec.load import load_spec, preset_names, preset_path
+from ..spec.schema import Spec
 from ..training.recipe import Progress
 from .output import Output, printable
 

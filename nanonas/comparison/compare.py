@@ -21,7 +21,7 @@ from ..core.files import SCHEMA_VERSION
 from ..core.statistics import mean_and_interval, pairwise
 from ..runs.directory import beside
 from ..runs.record import RunRecord, TrainResult, read_record
-from ..spec.spec import Spec, flat
+from ..spec.schema import Spec, flat
 from .conformance import conformance
 from .curves import AXES, area, best_so_far, shared_range
 from .verdict import verdict

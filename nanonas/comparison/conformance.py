@@ -14,7 +14,7 @@ from ..core.numbers import duration
 from ..core.statistics import TOO_MANY, seeds_needed, tests_among
 from ..runs.directory import beside
 from ..runs.record import Groups, Look, Machine, RunRecord
-from ..spec.spec import flat
+from ..spec.schema import flat
 
 TEST = re.compile("(?<![a-z])test|T(est|EST)")  # a word of a column's name: test_acc, TestAcc, but not latest
 Status = Literal["pass", "fail", "not applicable"]

@@ -12,7 +12,7 @@ from ..core.trial import fidelity_key, training_seed
 from ..devices.latency import Latency
 from ..devices.machine import cores
 from ..executors import EXECUTORS
-from ..spec.spec import Spec
+from ..spec.schema import Spec
 from ..strategies import STRATEGIES
 from .search import MAX_INFEASIBLE, problem_of
 

@@ -15,7 +15,7 @@ from ..core.trial import Trial, at_highest_fidelity, trial_of
 from ..devices.latency import Latency
 from ..evaluators import Evaluator
 from ..runs.journal import Journal
-from ..spec.spec import Spec
+from ..spec.schema import Spec
 from ..strategies import STRATEGIES
 
 

@@ -21,7 +21,7 @@ from ..evaluators import Evaluator
 from ..executors import EXECUTORS, Executor, Job, Outcome, Pending
 from ..runs.directory import Log, begin, check_target, default_run, locked
 from ..runs.journal import Journal
-from ..spec.spec import Spec
+from ..spec.schema import Spec
 from ..strategies import STRATEGIES, Strategy
 from .failures import Failures
 from .results import is_finished, summary

@@ -18,7 +18,7 @@ from ..models.classifier import load_model
 from ..models.inference import Model
 from ..runs.directory import Log, check_contents, count_test_look, locked, other_source
 from ..runs.exported import exported_files, made_here, sha256
-from ..spec.spec import override_data
+from ..spec.load import override_data
 
 CALIBRATION_BINS = 15
 

@@ -20,7 +20,7 @@ from ..models.classifier import Classifier, WithPreprocessing, load_model
 from ..models.inference import Model, softmax
 from ..runs.directory import Log, count_test_look, locked, other_source
 from ..runs.exported import ExportedFile, Latencies, exported_files, remember, sha256
-from ..spec.spec import override_data
+from ..spec.load import override_data
 from .card import describe, write_card
 
 PARITY_IMAGES = 256

@@ -37,7 +37,8 @@ from ..runs.directory import (
 )
 from ..runs.record import Found, SearchResult, TrainResult
 from ..spaces import SPACES
-from ..spec.spec import Spec, differences, override_spec
+from ..spec.load import override_spec
+from ..spec.schema import Spec, differences
 from ..training.recipe import Progress
 from ..training.trainer import Trainer, parts_of_a_batch, predict, score, threads_pay
 

@@ -16,7 +16,8 @@ from ..core.say import Say
 from ..core.trial import Line
 from ..core.version import version
 from ..devices.environment import environment
-from ..spec.spec import Spec, differences, load_spec
+from ..spec.load import load_spec
+from ..spec.schema import Spec, differences
 
 Source = Mapping[str, Mapping[str, str]]
 """What was scored on, by kind: {"data": {"name", "fingerprint"}} or {"table": …}; it goes into environment.json."""

@@ -15,7 +15,7 @@ from ..core.space import SearchSpace
 from ..core.task import Task
 from ..core.trial import LARGEST, Line, at_highest_fidelity
 from ..spaces import SPACES
-from ..spec.spec import Spec
+from ..spec.schema import Spec
 from ..strategies import STRATEGIES
 from .directory import run_spec
 from .journal import Journal

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from nanonas.app import app
 from nanonas.spaces.nasbench201 import PUBLISHED
-from nanonas.spec.spec import preset_names
+from nanonas.spec.load import preset_names
 
 ENVIRONMENT = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 COMMANDS = ("search", "train", "eval", "export", "compare", "presets")

@@ -11,7 +11,8 @@ import run_folders
 from nanonas.cli import completion
 from nanonas.data.dataset import DATASETS
 from nanonas.exporters import EXPORTERS
-from nanonas.spec.spec import SECTIONS, preset_names
+from nanonas.spec.load import preset_names
+from nanonas.spec.schema import SECTIONS
 from nanonas.strategies import STRATEGIES
 
 

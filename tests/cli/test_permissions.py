@@ -94,7 +94,7 @@ def test_a_file_that_is_not_there_is_looked_for_in_its_folder(run: Path, monkeyp
 def test_a_candidate_does_not_fail_for_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     from nanonas.executors import Job
     from nanonas.executors.worker import Worker
-    from nanonas.spec.spec import load_spec
+    from nanonas.spec.load import load_spec
 
     worker = Worker(load_spec("digits-evo", ["evaluator.name=fake"]), None)
 

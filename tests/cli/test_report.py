@@ -13,7 +13,7 @@ from nanonas import search
 from nanonas.cli.output import Output
 from nanonas.cli.report import FRONT_SHOWN, SearchView, View, search_table
 from nanonas.core.files import read_json
-from nanonas.spec.spec import Spec
+from nanonas.spec.schema import Spec
 
 
 def spec(trials: int, **objectives: str) -> Spec:

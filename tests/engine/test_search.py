@@ -30,7 +30,8 @@ from nanonas.engine.search import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.runs.directory import locked
 from nanonas.spaces import SPACES
-from nanonas.spec.spec import Spec, load_spec, override_spec
+from nanonas.spec.load import load_spec, override_spec
+from nanonas.spec.schema import Spec
 
 FEW = {"name": "nano", "operations": ["conv_3x3", "skip_connect", "none"], "widths": [16, 24], "cells": [1, 2]}
 
@@ -414,7 +415,7 @@ def test_what_is_said_goes_to_the_log_too(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
     import torch
 
-    from nanonas.spec.spec import load_spec
+    from nanonas.spec.load import load_spec
 
     if torch.backends.mps.is_available():
         pytest.skip("it is there")

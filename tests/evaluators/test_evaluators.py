@@ -11,7 +11,7 @@ from nanonas.core.task import Task
 from nanonas.evaluators import Evaluator
 from nanonas.evaluators.training import side_in_pixels
 from nanonas.spaces import SPACES
-from nanonas.spec.spec import load_spec
+from nanonas.spec.load import load_spec
 
 FAST = {"epochs": 1, "image_size": 8, "data_fraction": 1.0}
 

@@ -12,7 +12,8 @@ from nanonas.core.errors import DataError, NanonasError, RunError, SpecError
 from nanonas.engine.planning import plan
 from nanonas.engine.search import search
 from nanonas.spaces.nasbench201 import PUBLISHED, NASBench201
-from nanonas.spec.spec import Spec, load_spec
+from nanonas.spec.load import load_spec
+from nanonas.spec.schema import Spec
 
 SPACE = NASBench201(NASBench201.Config())
 

@@ -13,7 +13,7 @@ import pytest
 from searches import SETS, lines
 
 from nanonas.engine.search import search
-from nanonas.spec.spec import load_spec
+from nanonas.spec.load import load_spec
 
 
 @pytest.fixture(scope="module")

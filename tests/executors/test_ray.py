@@ -7,7 +7,7 @@ from searches import SETS, lines
 
 from nanonas.core.errors import SpecError
 from nanonas.engine.search import search
-from nanonas.spec.spec import load_spec
+from nanonas.spec.load import load_spec
 
 pytest.importorskip("ray")
 

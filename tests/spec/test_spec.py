@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanonas.core.errors import NanonasError, SpecError, UnknownName
-from nanonas.spec.spec import Spec, differences, load_spec, override_spec, preset_names
+from nanonas.spec.load import load_spec, override_spec, preset_names
+from nanonas.spec.schema import Spec, differences
 
 GOOD = """name: mine
 data: {name: digits}

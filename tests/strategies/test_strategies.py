@@ -27,7 +27,8 @@ from nanonas.devices import runtime
 from nanonas.engine.results import read_trials
 from nanonas.engine.search import search
 from nanonas.spaces import SPACES
-from nanonas.spec.spec import Spec, load_spec, override_spec
+from nanonas.spec.load import load_spec, override_spec
+from nanonas.spec.schema import Spec
 from nanonas.strategies import STRATEGIES, Strategy, predictor
 from nanonas.strategies.predictor import MODELS, _Draw, expected_improvement, quantiles
 

@@ -14,7 +14,7 @@ from nanonas.core.task import Task
 from nanonas.engine.planning import plan
 from nanonas.engine.search import search
 from nanonas.spaces import SPACES
-from nanonas.spec.spec import load_spec
+from nanonas.spec.load import load_spec
 from nanonas.training.proxies import PROXIES, jacov, naswot, proxy_scores, synflow
 
 IMAGES = torch.randn(16, 3, 12, 12, generator=torch.Generator().manual_seed(0))

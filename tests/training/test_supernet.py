@@ -16,7 +16,8 @@ from nanonas.networks.network import MixedCell
 from nanonas.networks.operations import OPERATIONS
 from nanonas.networks.weights import save_tensors
 from nanonas.spaces import SPACES
-from nanonas.spec.spec import Spec, load_spec
+from nanonas.spec.load import load_spec
+from nanonas.spec.schema import Spec
 from nanonas.training.supernet import SupernetTrainer
 
 
