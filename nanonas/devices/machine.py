@@ -1,7 +1,7 @@
 """How many cores and how much memory this process may use, and how long it waits for a core.
 
-joblib's `cpu_count` knows of control groups too, but takes a tenth of a second to import, knows nothing of memory, and
-looks neither at the groups around the process's own nor, in version 1, at any but the outermost.
+joblib's `cpu_count` knows of quotas too, but takes a tenth of a second to import, knows nothing of memory, and reads
+only the outermost control group that it sees, not the process's own and those between.
 """
 
 import math

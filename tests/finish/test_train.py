@@ -17,6 +17,8 @@ from nanonas import compare, evaluate, export, load_model, train
 from nanonas.app import app
 from nanonas.core.errors import EvaluationError, NanonasError, RunError, SpecError
 from nanonas.data.dataset import load_dataset
+from nanonas.devices.compute import threads
+from nanonas.devices.machine import Room
 from nanonas.finish import train as winner
 from nanonas.networks.weights import load_tensors, save_tensors
 from nanonas.runs.directory import count_test_look
@@ -478,3 +480,24 @@ def test_a_network_larger_than_any_memory_is_not_built(run: Path) -> None:
         file.truncate(50_000_000_000)
     done = with_little_memory("eval", str(run))
     assert done.stderr.splitlines()[-1].startswith(f"error: {run}/model.safetensors is damaged"), done.stderr
+
+
+def test_a_training_beside_busy_processes_says_so_and_counts_its_steps(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winner, "threads_pay", lambda macs, batch_size: True)
+    monkeypatch.setattr(Room, "threads", property(lambda room: 1))
+    said: list[str] = []
+    with threads(2):
+        result = train(untrained, say=said.append)
+    assert result["threads"] == 2
+    assert result["crowded_steps"] == result["epochs"] * (1438 // 64)
+    assert [text for text in said if "other processes are busy" in text] == [
+        "warning: other processes are busy; while they are, fewer than 2 threads train"
+    ]
+
+
+def test_a_small_network_trains_on_one_thread(untrained: Path) -> None:
+    with threads(2):
+        result = train(untrained)
+    assert result["threads"] == 1 and result["crowded_steps"] == 0
