@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from nanonas.cli import app
+from nanonas.app import app
 from nanonas.core.errors import ExportError
 from nanonas.core.version import version
 from nanonas.exporters import Metadata
