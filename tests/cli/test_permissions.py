@@ -96,7 +96,7 @@ def test_a_candidate_does_not_fail_for_a_file_that_may_not_be_read(tmp_path: Pat
     from nanonas.executors.worker import Worker
     from nanonas.spec.load import load_spec
 
-    worker = Worker(load_spec("digits-evo", ["evaluator.name=fake"]), None)
+    worker = Worker(load_spec("digits-evo", ["evaluator.name=fake"]).assignment, None)
 
     def refusing(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "supernet.safetensors")
