@@ -223,6 +223,7 @@ def _stages(values: Sequence[Value]) -> list[tuple[Value, ...]]:
     return [tuple(values[start:end]) for start, end in pairwise(bounds)]
 
 
-def _format_stage(stage: Sequence[Value]) -> str:
+@lru_cache(maxsize=65536)  # neighbours share all stages but one
+def _format_stage(stage: tuple[Value, ...]) -> str:
     cells, residual, *edges = stage
     return f"x{cells}{'r' if residual else ''}:" + "+".join(map(",".join, rows([str(edge) for edge in edges])))
