@@ -1,19 +1,10 @@
 """What every section of a spec shares: unknown keys are refused, values never change, nothing is infinite."""
 
-import codecs
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
-
-UTF = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-"""What a file in Unicode begins with. UTF-16 begins with the first bytes of UTF-32, and so comes after it."""
 
 Options = TypeVar("Options", bound=tuple[object, ...])
 
@@ -84,20 +75,3 @@ def absolute(path: str) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"{found!a} is no UTF-8; rename the folder") from None
     return found
-
-
-def text_of(data: bytes) -> str:
-    """A file that a user made, with any editor or by `>` in PowerShell, which writes UTF-16.
-
-    Raises ValueError, with what to do, for what is neither UTF-8 nor begins with the mark of another UTF.
-    """
-    encoding = next((name for mark, name in UTF.items() if data.startswith(mark)), "utf-8")
-    try:
-        text = data.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        line = 1 + data[: error.start].count(b"\n")
-        problem = f"not text in {encoding.upper()} (byte {data[error.start]:#04x} in line {line})"
-        raise ValueError(f"{problem}; save it as UTF-8 in an editor") from None
-    if "\0" in text:
-        raise ValueError("not text in UTF-8 but perhaps in UTF-16 (it holds NUL bytes); save it as UTF-8 in an editor")
-    return text

@@ -1,5 +1,6 @@
 """Files that no crash tears and no stranger abuses: written beside and renamed, measured before they are read."""
 
+import codecs
 import json
 import os
 import re
@@ -17,6 +18,13 @@ from .version import version
 M = TypeVar("M", bound=BaseModel)
 SCHEMA_VERSION = 1
 MAX_DOCUMENT = 64_000_000  # bytes of a JSON file
+UTF = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""What a file in Unicode begins with. UTF-16 begins with the first bytes of UTF-32, and so comes after it."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -133,3 +141,20 @@ def readable(path: Path) -> str:
 
 def heading(kind: str) -> dict[str, Any]:
     return {"kind": kind, "schema_version": SCHEMA_VERSION}
+
+
+def text_of(data: bytes) -> str:
+    """A file that a user made, with any editor or by `>` in PowerShell, which writes UTF-16.
+
+    Raises ValueError, with what to do, for what is neither UTF-8 nor begins with the mark of another UTF.
+    """
+    encoding = next((name for mark, name in UTF.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = 1 + data[: error.start].count(b"\n")
+        problem = f"not text in {encoding.upper()} (byte {data[error.start]:#04x} in line {line})"
+        raise ValueError(f"{problem}; save it as UTF-8 in an editor") from None
+    if "\0" in text:
+        raise ValueError("not text in UTF-8 but perhaps in UTF-16 (it holds NUL bytes); save it as UTF-8 in an editor")
+    return text

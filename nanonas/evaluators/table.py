@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ..core.config import ComponentConfig, absolute, text_of
+from ..core.config import ComponentConfig, absolute
 from ..core.errors import DataError, SpecError
+from ..core.files import text_of
 from ..core.genotype import Genotype
 from ..core.problem import measures
 from ..core.registry import nearest

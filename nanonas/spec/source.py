@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from ..core.config import text_of
 from ..core.errors import SpecError
+from ..core.files import text_of
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 100_000  # with each alias counted as all that it stands for
