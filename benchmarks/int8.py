@@ -19,7 +19,7 @@ from nanonas import export, load_model
 from nanonas.data.dataset import load_dataset
 from nanonas.devices.compute import threads
 from nanonas.devices.environment import environment
-from nanonas.devices.profile import latency_ms
+from nanonas.devices.timing import latency_ms
 from nanonas.exporters import EXPORTERS
 from nanonas.finish.export import metadata_of
 from nanonas.models.inference import Model

@@ -36,7 +36,7 @@ from nanonas.devices.compute import threads
 from nanonas.devices.environment import environment
 from nanonas.devices.latency import Latency, operators
 from nanonas.devices.machine import cores
-from nanonas.devices.profile import latency_ms
+from nanonas.devices.timing import latency_ms
 from nanonas.exporters import EXPORTERS
 
 MUTATIONS = 3

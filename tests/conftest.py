@@ -18,9 +18,9 @@ os.fsync = lambda file: None  # what a test wrote need not outlive the machine, 
 
 import fakes  # noqa: E402, F401  # registers itself
 
-from nanonas.devices import profile  # noqa: E402
+from nanonas.devices import timing  # noqa: E402
 
-profile.MAX_RUNS = profile.MIN_RUNS  # a test is no benchmark, and 200 runs of a file took longer than its export
+timing.MAX_RUNS = timing.MIN_RUNS  # a test is no benchmark, and 200 runs of a file took longer than its export
 
 
 def pytest_collection_finish() -> None:

@@ -17,7 +17,7 @@ from ..core.numbers import count, duration
 from ..core.pareto import scores
 from ..core.problem import AT_32
 from ..core.trial import Trial, at_highest_fidelity
-from ..devices.profile import when_busy
+from ..devices.timing import when_busy
 from ..engine.results import front_of
 from ..spaces import SPACES
 from ..spec.load import load_spec, preset_names, preset_path

@@ -15,7 +15,7 @@ import numpy as np
 from ..core.errors import DataError
 from ..devices.machine import cores
 from .cache import Labels, Pixels
-from .file import decode, header_of, strict_about_bombs
+from .picture import decode, header_of, strict_about_bombs
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 LAYOUT = "expected ROOT/train/<class>/* and ROOT/test/<class>/*, or one folder ROOT/<class>/*"

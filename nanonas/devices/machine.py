@@ -75,6 +75,14 @@ def _told(controller: str, first: str, second: str) -> Iterator[tuple[Path, str]
                     yield file, file.read_text()
 
 
+def resident_bytes() -> int:
+    """Memory of this process; 0 where the system has no /proc."""
+    try:
+        return int((ROOT / "proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
 def waited_seconds() -> float | None:
     """How long threads of this process, taken together, were ready to run and had no core; None where the system does
     not tell (all but Linux)."""
@@ -86,7 +94,7 @@ def waited_seconds() -> float | None:
     return waited / 1e9 if told else None
 
 
-class Room:
+class AdaptiveThreads:
     """How many threads find a core each.
 
     Threads that share the work of an operation wait for the slowest, and spin meanwhile: one that another process keeps

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core.program import IMAGE, Program, Shape
 from ..networks.layers import BatchNorm, Conv, write
-from .profile import SECONDS, run_seconds
+from .timing import SECONDS, run_seconds
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

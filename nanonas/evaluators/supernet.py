@@ -62,7 +62,7 @@ class Supernet(Training):
 
     def evaluate(self, space: SearchSpace, genotype: Genotype, fidelity: Fidelity, seed: int) -> Mapping[str, float]:
         from ..devices.compute import memory_checked, threads
-        from ..training.trainer import predict, score
+        from ..training.predict import predict, score
 
         _, validation = self._images(int(fidelity["image_size"]), float(fidelity["data_fraction"]))
         with threads(self.config.threads), memory_checked():

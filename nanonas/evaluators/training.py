@@ -148,7 +148,8 @@ class Training(Evaluator):
     def _trained(
         self, network: "nn.Module", train: "Images", validation: "Images", epochs: int, seed: int
     ) -> Mapping[str, float]:
-        from ..training.trainer import Trainer, predict, score
+        from ..training.predict import predict, score
+        from ..training.trainer import Trainer
 
         start = time.perf_counter()
         trainer = Trainer(network, train, self.config.model_copy(update={"epochs": epochs}), self.flip, seed)

@@ -1,23 +1,18 @@
 """What executors with workers share: a queue, who is busy, deaths, time-outs."""
 
-import os
 import time
-import traceback
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ..core.errors import DataError, NanonasError, RunError
-from ..data.dataset import Dataset, open_dataset, provide
+from ..core.errors import RunError
+from ..data.dataset import Dataset
 from ..evaluators import Assignment
 from . import Executor, ExecutorConfig, Job, Outcome, Pending
-from .worker import Worker
 
 TRIES = 2
 GROWTH = 1.3  # of a worker's memory since its first job, above which it is replaced
@@ -168,50 +163,3 @@ class Attempt:
                 raise error
             self.executor.advance()
         return self.outcome
-
-
-class Server:
-    """A worker's side: jobs in, answers out.
-
-    Args:
-        cache: of the data that the coordinator opened; what lies behind their name may have changed since.
-    """
-
-    def __init__(self, assignment: Assignment, run: Path | None, cache: Path | None = None) -> None:
-        self._assignment, self._run, self._cache = assignment, run, cache
-        self._worker: Worker | None = None
-
-    def prepare(self) -> None:
-        """Makes the evaluator and imports what it trains with, so that this takes no candidate's time."""
-        with suppress(Exception):  # the first answer tells
-            self._worker = self._made()
-
-    def _made(self) -> Worker:
-        if self._cache is not None:
-            with suppress(DataError):  # it was deleted meanwhile: decoded again
-                provide(self._assignment.data, open_dataset(self._cache))
-        worker = Worker(self._assignment, self._run)
-        if worker.evaluator.data is not None:
-            import_module("nanonas.training.trainer")
-        return worker
-
-    def answer(self, job: Job) -> tuple[Any, int]:
-        try:
-            if self._worker is None:
-                self._worker = self._made()
-            return self._worker.run(job), resident_bytes()
-        except Exception as error:  # what is wrong with more than the candidate ends the search over there
-            plain: Exception = RuntimeError(f"{type(error).__name__}: {error}")  # not every exception can be sent
-            if isinstance(error, NanonasError):
-                plain = error
-            elif isinstance(error, OSError) and error.strerror:
-                plain = OSError(error.errno, error.strerror, error.filename)
-            return (plain, traceback.format_exc()), 0
-
-
-def resident_bytes() -> int:
-    """Memory of this process; 0 where the system has no /proc."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0

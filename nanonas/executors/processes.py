@@ -13,7 +13,8 @@ from typing import Literal
 from ..devices.machine import cores
 from ..evaluators import Assignment
 from . import EXECUTORS, Job
-from .pool import Handle, Message, Pool, PoolConfig, Server
+from .pool import Handle, Message, Pool, PoolConfig
+from .worker import Server
 
 
 @EXECUTORS.register("processes")

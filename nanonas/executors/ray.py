@@ -15,7 +15,8 @@ from ..core.errors import RunError, SpecError
 from ..data.dataset import Dataset, provide
 from ..evaluators import EVALUATORS, Assignment
 from . import EXECUTORS, Job
-from .pool import Handle, Message, Pool, PoolConfig, Server
+from .pool import Handle, Message, Pool, PoolConfig
+from .worker import Server
 
 
 @EXECUTORS.register("ray")

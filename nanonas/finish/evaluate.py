@@ -12,7 +12,7 @@ from ..core.files import document, write_json
 from ..core.say import Say
 from ..data.dataset import Dataset, load_dataset
 from ..devices.environment import environment
-from ..devices.profile import when_busy
+from ..devices.timing import when_busy
 from ..exporters import Metadata, by_suffix, reason
 from ..models.classifier import load_model
 from ..models.inference import Model

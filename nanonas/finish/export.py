@@ -14,7 +14,7 @@ from ..core.files import document, write_json
 from ..core.say import Say
 from ..data.dataset import Dataset, load_dataset
 from ..data.images import at_once
-from ..devices.profile import when_busy
+from ..devices.timing import when_busy
 from ..exporters import EXPORTERS, Exporter, Metadata
 from ..models.classifier import Classifier, WithPreprocessing, load_model
 from ..models.inference import Model, softmax

@@ -21,7 +21,7 @@ from ..data.dataset import Dataset, load_dataset
 from ..data.images import Images
 from ..devices.compute import memory_checked, seeded, select_device
 from ..devices.environment import environment
-from ..devices.machine import Room
+from ..devices.machine import AdaptiveThreads
 from ..engine.results import best_trial, read_trials
 from ..models.classifier import Card, Classifier, save_model
 from ..networks.weights import load_tensors, save_tensors
@@ -39,8 +39,9 @@ from ..runs.record import Found, SearchResult, TrainResult
 from ..spaces import SPACES
 from ..spec.load import override_spec
 from ..spec.schema import Spec, differences
+from ..training.predict import predict, score
 from ..training.recipe import Progress
-from ..training.trainer import Trainer, parts_of_a_batch, predict, score, threads_pay
+from ..training.trainer import Trainer, parts_of_a_batch, threads_pay
 
 CHECKPOINT = "checkpoint.safetensors"
 CALIBRATION_STEPS = 6
@@ -203,7 +204,7 @@ class _Training:
         images = Images.of(dataset.train_images, dataset.train_labels, dataset.mean, dataset.std, device)
         pays = device.type == "cpu" and threads_pay(self.classifier.macs, self._batch_size(images))
         self.threads = torch.get_num_threads() if pays else 1
-        self.room = Room(self.threads)
+        self.adaptive = AdaptiveThreads(self.threads)
         self.trainer = self._trainer(self.classifier.network, images)
 
     def result(self) -> dict[str, Any]:
@@ -251,7 +252,7 @@ class _Training:
     def _trainer(self, network: torch.nn.Module, images: Images, sizes: Sequence[Images] | None = None) -> Trainer:
         parts = parts_of_a_batch(self.classifier.macs, images.pixels.device, self._batch_size(images))
         recipe, flip = self.spec.train, self.dataset.flip
-        return Trainer(network, images, recipe, flip, self.seed, parts, sizes=sizes, room=self.room)
+        return Trainer(network, images, recipe, flip, self.seed, parts, sizes=sizes, adaptive=self.adaptive)
 
     def _batch_size(self, images: Images) -> int:
         return min(self.spec.train.batch_size, len(images))

@@ -94,7 +94,7 @@ class Classifier(nn.Module):
     def _pixels(self, image: Any) -> np.ndarray:
         from PIL import Image
 
-        from ..data.file import decode, pixels_of
+        from ..data.picture import decode, pixels_of
 
         channels, height, width = self.card.input_size
         if isinstance(image, str | Path):

@@ -11,9 +11,9 @@ from ..core.errors import DataError, ExportError
 from ..data.dataset import Dataset
 from ..data.images import at_once
 from ..devices.compute import threads
-from ..devices.profile import latency_ms
+from ..devices.timing import latency_ms
 from ..exporters import Metadata, ModelFile
-from ..training.trainer import each_on_a_thread
+from ..training.predict import each_on_a_thread
 from .classifier import Classifier, normalized
 
 BATCH = 500

@@ -14,7 +14,7 @@ from ..core.errors import SpecError, UnknownName
 from ..core.registry import Registry, nearest
 from ..data.dataset import DataConfig
 from .schema import DEFAULTS, SECTIONS, Budget, Spec
-from .source import load_node, load_value, mark_of, parse, read_text, text_at
+from .text import load_node, load_value, mark_of, parse, read_text, text_at
 
 TAKEN_AS_TEXT = ("string", "value_error", "union_tag")  # kinds of mistakes that pydantic finds in a text
 

@@ -2,32 +2,27 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.errors import EvaluationError
-from ..data.images import Images, at_once
+from ..data.images import Images
 from ..devices.compute import computes_in_bfloat16, keep_freed_memory, seeded, threads
-from ..devices.machine import Room
+from ..devices.machine import AdaptiveThreads
 from .augmentation import augment
 from .cuda_graph import CapturedStep
 from .optimizers import SGD, Muon, Optimizer
 from .recipe import Recipe, share_of_side
 
-PREDICT_BATCH, MOST_AT_ONCE = 500, 4
 SMALLEST_PART, MOST_PARTS = 100, 8  # of a batch, since batch norm sees no more of it
 FEW_MACS = 100_000_000  # of a step, which several threads then make hardly faster, and slow on a busy machine
 MUON_MOMENTUM = 0.6  # orthogonal steps forget sooner
 GROWTH = (0.0, 0.35, 0.7, 1.0)  # progressive resizing: from which progress on the first size, one between, and all
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 def learning_rate(recipe: Recipe, progress: float) -> float:
@@ -55,7 +50,7 @@ class Trainer:
             Running statistics are those of the first part.
         captures: whether steps on CUDA are recorded and replayed.
         sizes: `images` as another training of the same recipe has resized them.
-        room: says how many threads there are; None: as many as torch has. Those that the parts leave over share the
+        adaptive: says how many threads there are; None: as many as torch has. Those that the parts leave over share the
             work of operations, with results that depend on their number.
     """
 
@@ -69,7 +64,7 @@ class Trainer:
         parts: int = 1,
         captures: bool = True,
         sizes: Sequence[Images] | None = None,
-        room: Room | None = None,
+        adaptive: AdaptiveThreads | None = None,
     ) -> None:
         self.device = images.pixels.device
         self.network = network.to(self.device)
@@ -94,7 +89,7 @@ class Trainer:
         self.optimizers = _optimizers(self.network, recipe)
         self.networks = [self.network, *(_sharing_weights(self.network) for _ in range(parts - 1))]
         _draw_apart(self.networks[1:])
-        self._room, most = room, room.most if room else torch.get_num_threads()
+        self._adaptive, most = adaptive, adaptive.most if adaptive else torch.get_num_threads()
         self._at_once = min(parts, most)  # parts
         self._most_threads = self._threads = most // self._at_once  # of each of them
         self.crowded_steps = 0  # on fewer threads
@@ -180,9 +175,9 @@ class Trainer:
 
     def _fit_threads(self) -> None:
         """As many as find a core, where several share the work of an operation."""
-        if self._room is None or self._most_threads == 1:
+        if self._adaptive is None or self._most_threads == 1:
             return
-        count = max(1, self._room.threads // self._at_once)
+        count = max(1, self._adaptive.threads // self._at_once)
         self.crowded_steps += count < self._most_threads
         if count != self._threads:
             self._threads = count
@@ -296,37 +291,3 @@ def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
         Muon(filters, rate, MUON_MOMENTUM, recipe.filter_decay),
     ]
     return [optimizer for optimizer in optimizers if optimizer.parameters]
-
-
-def each_on_a_thread(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """The result for each item, computed on one thread; as many at the same time as torch has threads, but at most
-    four, since each takes memory. So none waits for another in the middle of an operation."""
-    count = min(torch.get_num_threads(), MOST_AT_ONCE)
-    if count == 1:
-        return [function(item) for item in items]
-    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(function, items))
-
-
-def predict(network: nn.Module, images: Images, mirrored: bool = False) -> Tensor:
-    """Logits (N, classes) on the CPU, one view of each image, or of its mirror image; in float32 on any device."""
-    network.eval()
-
-    @torch.inference_mode()
-    def logits(chosen: Tensor) -> Tensor:
-        batch = images.normalized(images.pixels[chosen])
-        found: Tensor = network(batch.flip(3) if mirrored else batch).float().cpu()
-        return found
-
-    rows = images.rows.split(at_once(images.area, PREDICT_BATCH))
-    alone = images.pixels.device.type != "cpu"
-    return torch.cat([logits(chosen) for chosen in rows] if alone else each_on_a_thread(logits, rows))
-
-
-def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Accuracy (a fraction) and cross-entropy (nats)."""
-    labels = labels.cpu()
-    return {
-        "accuracy": (logits.argmax(1) == labels).double().mean().item(),
-        "loss": F.cross_entropy(logits, labels).item(),
-    }

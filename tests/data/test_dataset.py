@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from nanonas.core.errors import DataError
 from nanonas.data import cache, dataset, folder, published
 from nanonas.data.dataset import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset, split
-from nanonas.data.file import pixels_of
+from nanonas.data.picture import pixels_of
 
 # ---- tiny data sets on disk
 

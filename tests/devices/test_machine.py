@@ -13,7 +13,7 @@ from nanonas import load_spec
 from nanonas.data import dataset
 from nanonas.devices import machine
 from nanonas.devices.environment import environment
-from nanonas.devices.machine import Room, cores
+from nanonas.devices.machine import AdaptiveThreads, cores
 from nanonas.executors import EXECUTORS
 
 GB = 2**30
@@ -182,16 +182,16 @@ class Machine:
         self.now = self.waited = 0.0
         self.free = free
 
-    def step(self, room: Room, seconds: float = 1.0) -> int:
+    def step(self, room: AdaptiveThreads, seconds: float = 1.0) -> int:
         count = room.threads
         self.now += seconds
         self.waited += seconds * max(0.0, count - self.free)
         return count
 
-    def room(self, most: int = 4) -> Room:
-        return Room(most, lambda: self.now, lambda: self.waited)
+    def room(self, most: int = 4) -> AdaptiveThreads:
+        return AdaptiveThreads(most, lambda: self.now, lambda: self.waited)
 
-    def steps(self, room: Room, count: int) -> list[int]:
+    def steps(self, room: AdaptiveThreads, count: int) -> list[int]:
         return [self.step(room) for _ in range(count)]
 
 
@@ -218,7 +218,7 @@ def test_all_threads_are_tried_again_ever_more_rarely_while_the_machine_is_busy(
 
 def test_where_the_system_does_not_tell_all_threads_train() -> None:
     there = Machine(free=1.0)
-    room = Room(4, lambda: there.now, lambda: None)
+    room = AdaptiveThreads(4, lambda: there.now, lambda: None)
     assert set(there.steps(room, 10)) == {4}
 
 

@@ -19,9 +19,9 @@ from nanonas.data.dataset import load_dataset
 from nanonas.engine.search import search
 from nanonas.evaluators import EVALUATORS
 from nanonas.executors import EXECUTORS, Job, Outcome
-from nanonas.executors.pool import Handle, Message, Pool, PoolConfig, Server
+from nanonas.executors.pool import Handle, Message, Pool, PoolConfig
 from nanonas.executors.processes import Processes
-from nanonas.executors.worker import Worker
+from nanonas.executors.worker import Server, Worker
 
 JOB = Job("g", {}, 0)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from nanonas import evaluate
 from nanonas.cli.report import eval_table
 from nanonas.core.errors import DataError, NanonasError, SpecError
-from nanonas.devices import profile
+from nanonas.devices import timing
 from nanonas.finish.evaluate import expected_calibration_error
 
 
@@ -32,8 +32,8 @@ def test_a_latency_that_was_measured_on_a_busy_machine_says_so(
     waits: float | None, warned: bool, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited = iter(range(10))
-    monkeypatch.setattr(profile, "waited_seconds", lambda: None if waits is None else waits * next(waited))
-    monkeypatch.setattr(profile, "SECONDS", 0.0)
+    monkeypatch.setattr(timing, "waited_seconds", lambda: None if waits is None else waits * next(waited))
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
     said: list[str] = []
     result = evaluate(run, say=said.append)
     assert any(text.startswith("warning: the machine was busy while latency was measured") for text in said) == warned

@@ -18,7 +18,7 @@ from nanonas.app import app
 from nanonas.core.errors import EvaluationError, NanonasError, RunError, SpecError
 from nanonas.data.dataset import load_dataset
 from nanonas.devices.compute import threads
-from nanonas.devices.machine import Room
+from nanonas.devices.machine import AdaptiveThreads
 from nanonas.finish import train as winner
 from nanonas.networks.weights import load_tensors, save_tensors
 from nanonas.runs.directory import count_test_look
@@ -486,7 +486,7 @@ def test_a_training_beside_busy_processes_says_so_and_counts_its_steps(
     untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winner, "threads_pay", lambda macs, batch_size: True)
-    monkeypatch.setattr(Room, "threads", property(lambda room: 1))
+    monkeypatch.setattr(AdaptiveThreads, "threads", property(lambda room: 1))
     said: list[str] = []
     with threads(2):
         result = train(untrained, say=said.append)

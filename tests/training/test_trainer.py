@@ -8,13 +8,14 @@ from torch import nn
 from nanonas.core.errors import EvaluationError, SpecError
 from nanonas.data.images import Images
 from nanonas.devices.compute import computes_in_bfloat16, memory_checked, seeded, select_device, threads
-from nanonas.devices.machine import Room
+from nanonas.devices.machine import AdaptiveThreads
 from nanonas.networks.layers import Conv
 from nanonas.networks.modules import WideDepthwiseConv
-from nanonas.training import trainer as training
+from nanonas.training import predict as prediction
 from nanonas.training.augmentation import augment
+from nanonas.training.predict import predict, score
 from nanonas.training.recipe import Recipe
-from nanonas.training.trainer import Trainer, learning_rate, parts_of_a_batch, predict, score
+from nanonas.training.trainer import Trainer, learning_rate, parts_of_a_batch
 
 CPU = torch.device("cpu")
 
@@ -144,7 +145,7 @@ def dropping() -> nn.Module:
 @pytest.mark.parametrize("parts", [2, 4])
 def test_any_number_of_threads_that_compute_parts_gives_the_same_bits_also_with_dropout(parts: int) -> None:
     def trained(count: int) -> Trainer:
-        trainer = Trainer(dropping(), images(), recipe(3, "muon"), True, 0, parts, room=Room(count))
+        trainer = Trainer(dropping(), images(), recipe(3, "muon"), True, 0, parts, adaptive=AdaptiveThreads(count))
         for _ in range(3):
             trainer.run_epoch()
         return trainer
@@ -155,7 +156,7 @@ def test_any_number_of_threads_that_compute_parts_gives_the_same_bits_also_with_
 
 
 def test_threads_that_share_operations_are_as_many_as_find_a_core() -> None:
-    class Crowded(Room):
+    class Crowded(AdaptiveThreads):
         asked = 0
 
         @property
@@ -163,7 +164,7 @@ def test_threads_that_share_operations_are_as_many_as_find_a_core() -> None:
             self.asked += 1
             return 8 if self.asked < 3 else 5
 
-    trainer = Trainer(without_batch_norm(), images(), recipe(1), True, 0, 2, room=Crowded(8))
+    trainer = Trainer(without_batch_norm(), images(), recipe(1), True, 0, 2, adaptive=Crowded(8))
     used: list[int] = []
     trainer.run_epoch(steps=4, on_step=lambda: used.append(torch.get_num_threads()))
     assert used == [4, 4, 2, 2] and trainer.crowded_steps == 2
@@ -435,7 +436,7 @@ def test_threads_are_restored() -> None:
 
 
 def test_a_prediction_is_the_same_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "PREDICT_BATCH", 7)
+    monkeypatch.setattr(prediction, "PREDICT_BATCH", 7)
     net = without_batch_norm().eval()
     alone = predict(net, images())
     with threads(3):
