@@ -191,16 +191,3 @@ def test_nothing_reads_pickles_or_runs_code_from_data() -> None:
                 if name in ("yaml.load", "yaml.compose"):
                     assert "Loader=Loader" in ast.unparse(node), path  # a SafeLoader
                 assert "allow_pickle=True" not in ast.unparse(node), path
-
-
-def test_a_registry_refuses_duplicates_and_unknown_names() -> None:
-    from nanonas.core.errors import UnknownName
-    from nanonas.core.registry import Registry
-
-    registry: Registry[int] = Registry("thing")
-    registry.add("first", 1)
-    with pytest.raises(ValueError, match="registered twice"):
-        registry.add("first", 2)
-    with pytest.raises(UnknownName, match=r"unknown thing 'frist'; did you mean 'first'\?"):
-        registry["frist"]
-    assert list(registry) == ["first"]
