@@ -12,11 +12,11 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from ..core.config import Config
 from ..core.errors import DataError
 
-VERSION = 1  # one more whenever the same files would be decoded to other pixels
+VERSION = 2  # one more whenever the same files would be decoded to other pixels
 CHUNK_IMAGES = 256
 CHUNK_BYTES = 1 << 26
 SMALLEST_STD = 1e-3
@@ -36,54 +36,14 @@ Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
 
 
-class Decodable(Protocol):
-    """Labelled images that are decoded when they are read, (N, H, W, C); `shape` is (H, W, C)."""
-
-    @property
-    def labels(self) -> Labels: ...
-
-    @property
-    def shape(self) -> tuple[int, int, int]: ...
-
-    def read(self, indices: Indices) -> Pixels: ...
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayImages:
-    """Images that are in memory already, (N, H, W, C) uint8, resized to `size` × `size` when they are read."""
-
-    pixels: Pixels
-    labels: Labels
-    size: int | None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        _, height, width, channels = self.pixels.shape
-        return (self.size or height, self.size or width, channels)
-
-    def read(self, indices: Indices) -> Pixels:
-        chosen = self.pixels[indices]
-        if chosen.shape[1:] == self.shape:
-            return chosen
-        from PIL import Image
-
-        height, width, channels = self.shape
-        flat = chosen[..., 0] if channels == 1 else chosen
-        resized = [Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR) for image in flat]
-        return np.stack([np.asarray(image) for image in resized]).reshape(-1, *self.shape)
-
-
-@dataclass(frozen=True)
-class Raw:
-    """What a source is read to. Without a test part, a fifth of `train` becomes it."""
-
-    classes: tuple[str, ...]
-    train: Decodable
-    test: Decodable | None
-
-
 class Meta(Config):
-    """meta.json: what is known of a data set besides pixels and labels; `bytes` has the size of every other file."""
+    """meta.json: what is known of a data set besides pixels and labels.
+
+    Attributes:
+        bytes: the size of every other file.
+        range: the values of pictures of more than 8 bits that became 0 and 255.
+        notes: what its users should know, and are told whenever it is opened.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -91,6 +51,24 @@ class Meta(Config):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     bytes: dict[str, int]
+    range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Of a part: the rows of `images` (N, H, W, C) and `labels` (N,) that make it up.
+
+    Attributes:
+        names: of all images, where they come from files.
+        beside: arrays of the part that are kept with it.
+    """
+
+    images: Pixels
+    labels: Labels
+    rows: Indices
+    names: Sequence[str] | None = None
+    beside: Mapping[str, Labels] = field(default_factory=dict)
 
 
 class Entry(NamedTuple):
@@ -133,6 +111,24 @@ def read_entry(path: Path) -> Entry:
     return Entry(meta, *read_part(path, "train"))
 
 
+def read_beside(path: Path, part: str, name: str) -> Labels | None:
+    """An array that was kept with a part; None where there is none."""
+    file = path / f"{part}_{name}.npy"
+    try:
+        return np.array(np.lib.format.open_memmap(file, mode="r"), dtype=np.int64) if file.exists() else None
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def read_names(path: Path, part: str) -> tuple[str, ...] | None:
+    """Of the image files of a part, relative to the root; None where the images are no files."""
+    file = path / f"{part}_names.json"
+    try:
+        return tuple(map(str, json.loads(file.read_bytes()))) if file.exists() else None
+    except (OSError, ValueError, RecursionError, TypeError) as error:
+        raise _damaged(path) from error
+
+
 def read_part(path: Path, part: str) -> tuple[Pixels, Labels]:
     """Images, memory-mapped, and labels of `part`, train or test; both read-only."""
     try:
@@ -148,51 +144,55 @@ def read_part(path: Path, part: str) -> tuple[Pixels, Labels]:
     return images, labels
 
 
-def write_entry(
-    path: Path,
-    name: str,
-    classes: tuple[str, ...],
-    parts: Mapping[str, tuple[Decodable, Indices]],
-    progress: Callable[[int, int], None],
-) -> None:
-    """Decodes `parts`, train and test, into a folder beside `path` that then takes its place.
+def write_entry(path: Path, meta: Mapping[str, Any], parts: Mapping[str, "Contents"]) -> None:
+    """Writes `parts`, train and test, into a folder beside `path` that then takes its place.
 
     When another process has put a sound entry there meanwhile, that one stays. Raises DataError when the cache cannot
     be written.
-    """
-    total = sum(len(indices) for _, indices in parts.values())
-    done = 0
-    digest = hashlib.sha256(json.dumps(classes).encode())
-    histogram = np.zeros((parts["train"][0].shape[2], 256), dtype=np.int64)
 
-    def decoded(part: str, images: Decodable, indices: Indices) -> Iterator[Pixels]:
-        nonlocal done
-        chunk = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // math.prod(images.shape)))
-        for start in range(0, len(indices), chunk):
-            batch = np.ascontiguousarray(images.read(indices[start : start + chunk]))
+    Args:
+        meta: name, classes, range, notes.
+    """
+    digest = hashlib.sha256(json.dumps(meta["classes"]).encode())
+    histogram = np.zeros((parts["train"].images.shape[3], 256), dtype=np.int64)
+
+    def rows_of(part: str, contents: Contents) -> Iterator[Pixels]:
+        chunk = chunk_of(contents.images.shape[1:])
+        for start in range(0, len(contents.rows), chunk):
+            batch = np.ascontiguousarray(contents.images[contents.rows[start : start + chunk]])
             digest.update(batch.data)
             if part == "train":
                 for channel, counts in enumerate(histogram):
                     counts += np.bincount(batch[..., channel].ravel(), minlength=256)
             yield batch
-            done += len(batch)
-            progress(done, total)
 
+    with scratch(path) as temporary:
+        for part, contents in parts.items():
+            labels = contents.labels[contents.rows].astype("<i8")
+            shape = (len(labels), *contents.images.shape[1:])
+            digest.update(repr(shape).encode() + labels.tobytes())
+            write_array(temporary / f"{part}_labels.npy", "<i8", labels.shape, [labels])
+            write_array(temporary / f"{part}_images.npy", "|u1", shape, rows_of(part, contents))
+            for name, values in contents.beside.items():
+                write_array(temporary / f"{part}_{name}.npy", "<i8", values.shape, [values.astype("<i8")])
+            if contents.names is not None:
+                names = [contents.names[row] for row in contents.rows]
+                (temporary / f"{part}_names.json").write_text(json.dumps(names), encoding="ascii")
+        mean, std = _statistics(histogram)
+        sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
+        known = Meta(**meta, fingerprint=digest.hexdigest(), mean=mean, std=std, bytes=sizes)
+        (temporary / "meta.json").write_text(known.model_dump_json(indent=1), encoding="utf-8")
+        _publish(temporary, path)
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for what is being written, which is then renamed or removed."""
     temporary = path.with_name(TEMPORARY + uuid.uuid4().hex)
     try:
         _sweep(path.parent)
         temporary.mkdir(parents=True)
-        for part, (images, indices) in parts.items():
-            labels = images.labels[indices].astype("<i8")
-            shape = (len(indices), *images.shape)
-            digest.update(repr(shape).encode() + labels.tobytes())
-            _write(temporary / f"{part}_labels.npy", "<i8", labels.shape, [labels])
-            _write(temporary / f"{part}_images.npy", "|u1", shape, decoded(part, images, indices))
-        mean, std = _statistics(histogram)
-        sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
-        meta = Meta(name=name, classes=classes, fingerprint=digest.hexdigest(), mean=mean, std=std, bytes=sizes)
-        (temporary / "meta.json").write_text(meta.model_dump_json(indent=1), encoding="utf-8")
-        _publish(temporary, path)
+        yield temporary
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(f"no space left on {path.parent}; NANONAS_CACHE moves the cache") from error
@@ -203,7 +203,12 @@ def write_entry(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(path: Path, kind: str, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[Any]]) -> None:
+def chunk_of(shape: tuple[int, ...]) -> int:
+    """How many images of a shape are decoded or copied at a time."""
+    return max(1, min(CHUNK_IMAGES, CHUNK_BYTES // math.prod(shape)))
+
+
+def write_array(path: Path, kind: str, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[Any]]) -> None:
     """A .npy file, by plain writes: on a full disk these raise, where a mapped page would kill the process."""
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": kind, "fortran_order": False, "shape": shape})
@@ -238,7 +243,7 @@ def _sweep(home: Path) -> None:
 def _statistics(histogram: npt.NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in units of pixel / 255, from how often it takes each value."""
     values = np.arange(256) / 255
-    weights = histogram / histogram.sum(axis=1, keepdims=True)
+    weights = histogram / np.maximum(histogram.sum(axis=1, keepdims=True), 1)  # of no image at all, when nobody trains
     mean = weights @ values
     std = np.sqrt((weights * (values - mean[:, None]) ** 2).sum(axis=1))
     return tuple(mean.tolist()), tuple(np.maximum(std, SMALLEST_STD).tolist())

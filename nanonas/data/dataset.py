@@ -4,39 +4,29 @@ Nothing is written outside the cache when `data.root` holds the data. Test image
 `Dataset.test` opens.
 """
 
-import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ..core.config import Config, absolute
 from ..core.errors import DataError
 from ..core.registry import Registry
 from ..core.say import Say
 from ..core.task import Task
-from ..devices.machine import memory_bytes
 from . import folder, published
-from .cache import (
-    ArrayImages,
-    Decodable,
-    Indices,
-    Labels,
-    Pixels,
-    Raw,
-    cache_dir,
-    entry_path,
-    read_entry,
-    read_part,
-    write_entry,
-)
+from .cache import Entry, Indices, Labels, Pixels, cache_dir, entry_path, read_beside, read_entry, read_names, read_part
+from .decoding import ArrayImages, Decoder, Raw
+from .labels import scan_table
+from .picture import Fit, Range
+from .split import split
 
-TEST_FRACTION = 0.2
-SMALLEST_CLASS = 5
 IMBALANCE = 10
 
 Side = Annotated[int, Field(ge=1, le=folder.LARGEST_SIDE)]
@@ -58,10 +48,71 @@ class DataConfig(Config):
         Field(ge=4, le=folder.LARGEST_SIDE, description="images become squares of so many pixels; null: as they are"),
     ] = None
 
-    @field_validator("root")
+    fit: Annotated[
+        Fit,
+        Field(
+            description="what becomes of images that are no squares: squash changes their shape, crop cuts off what is "
+            "too long, pad puts gray beside them"
+        ),
+    ] = "squash"
+    labels: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="a CSV file with the columns path and label, perhaps split (train, validation, test) and "
+            "group; paths begin at data.root, or beside the file",
+        ),
+    ] = None
+    groups: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="a regular expression; images in whose paths its first group finds the same text are never on "
+            "both sides of a split: of one patient, one camera, one object",
+        ),
+    ] = None
+    copies: Annotated[
+        Literal["keep", "drop"],
+        Field(description="equal and nearly equal images stay on one side of a split; drop: only one of them is used"),
+    ] = "keep"
+    range: Annotated[
+        Range | None,
+        Field(
+            description="of images of more than 8 bits, what becomes black and white; null: the lowest and the highest "
+            "value of the training images"
+        ),
+    ] = None
+
+    @field_validator("root", "labels")
     @classmethod
-    def _absolute(cls, root: str | None) -> str | None:
-        return None if root is None else absolute(root)
+    def _absolute(cls, path: str | None) -> str | None:
+        return None if path is None else absolute(path)
+
+    @field_validator("groups")
+    @classmethod
+    def _finds_a_group(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                known = re.compile(pattern).groups
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"is no regular expression: {error}") from error
+            if not known:
+                raise ValueError("needs a group in parentheses, such as '(patient\\d+)'")
+        return pattern
+
+    @field_validator("range")
+    @classmethod
+    def _rises(cls, span: Range | None) -> Range | None:
+        if span is not None and not span[0] < span[1]:
+            raise ValueError("must be [lowest, highest], with the lowest below the highest")
+        return span
+
+    @model_validator(mode="after")
+    def _is_for_files(self) -> Self:
+        for key in ("labels", "groups", "range"):
+            if getattr(self, key) is not None and self.name != "folder":
+                raise ValueError(f"{key} is for images of your own: data.name=folder")
+        return self
 
     @field_validator("name")
     @classmethod
@@ -77,7 +128,8 @@ class Dataset:
     `train_images` is (N, H, W, C) uint8, read-only and memory-mapped, with one channel or three; `train_labels` is
     (N,) int64 and indexes `classes`. `mean` and `std`, one for each channel, are of the train part and in units of
     pixel / 255. `flip`: whether a mirrored image is still of its class. `fingerprint` is the same exactly when the
-    classes, pixels and labels of both parts are.
+    classes, pixels and labels of both parts are. `range`: the values that became black and white in images of more than
+    8 bits. `groups`: (N,), images of one number stay on one side of a split. `validation`: what the user set apart.
     """
 
     name: str
@@ -89,6 +141,9 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     cache: Path
+    range: Range | None = None
+    groups: Labels | None = None
+    validation: Indices | None = None
 
     @property
     def height(self) -> int:
@@ -110,6 +165,19 @@ class Dataset:
     @property
     def task(self) -> Task:
         return Task(self.channels, self.height, self.width, len(self.classes))
+
+    def split(self, fraction: float, seed: int) -> tuple[Indices, Indices]:
+        """Training and validation images: as the user set them apart, or `fraction` of every class."""
+        if self.validation is not None:
+            return np.setdiff1d(np.arange(len(self.train_labels)), self.validation), self.validation
+        return split(self.train_labels, fraction, seed, self.groups)
+
+    def train_names(self) -> tuple[str, ...] | None:
+        """Of the files, relative to the root; None where the images are no files."""
+        return read_names(self.cache, "train")
+
+    def test_names(self) -> tuple[str, ...] | None:
+        return read_names(self.cache, "test")
 
     def test(self) -> tuple[Pixels, Labels]:
         """The test part, laid out as the train part is. Its file is opened here and nowhere else."""
@@ -150,29 +218,35 @@ def provide(config: DataConfig, dataset: Dataset) -> None:
     _PROVIDED[config] = dataset
 
 
-def load_dataset(config: DataConfig, say: Say = lambda message: None) -> Dataset:
+def load_dataset(config: DataConfig, say: Say = lambda message: None, testing: bool = False) -> Dataset:
     """The data set that `config` names: from the cache, where it is put first if it is not there yet.
 
-    `say` gets progress and warnings, a line at a time. Raises DataError when the data is missing, unreadable, larger
-    than half of the memory, or unfit for classification, and when the cache cannot be written.
+    `say` gets progress and warnings, a line at a time.
+
+    Args:
+        testing: nobody trains on it, so it may consist of a test part.
+
+    Raises:
+        DataError: the data are missing, unreadable or unfit for classification, or the disk has no room for them.
     """
     if config in _PROVIDED:
         return _PROVIDED[config]
     source = DATASETS[config.name].locate(config, say)
-    cache = entry_path(config.name, config.image_size, source.identity)
+    cache = entry_path(config.name, config.image_size, config.fit, config.copies, config.range, source.identity)
     try:
-        dataset = open_dataset(cache)
+        entry = read_entry(cache)
     except DataError:
         if cache.exists():
             say(f"warning: the cache entry {cache} was damaged; decoding again")
-        raw = source.read()
-        _check_classes(raw)
-        parts = _parts(raw)
-        _check_memory(sum(len(indices) for _, indices in parts.values()), raw.train.shape)
-        write_entry(cache, config.name, raw.classes, parts, _progress(say, "decoding {:,} of {:,} images"))
-        dataset = open_dataset(cache)
+        Decoder(cache, config.name, config.copies == "drop", config.range, partial(_progress, say)).write(source.read())
+        entry = read_entry(cache)
+    for note in entry.meta.notes:
+        say(f"warning: {note}")
+    dataset = _opened(cache, entry)
+    if not len(dataset.train_labels) and not testing:
+        raise DataError(f"data.root {config.root} has a test part only; training needs {folder.LAYOUT}")
     counts = np.bincount(dataset.train_labels, minlength=len(dataset.classes))
-    if counts.max() > IMBALANCE * counts.min():
+    if len(dataset.train_labels) and counts.max() > IMBALANCE * counts.min():
         large, small = int(counts.argmax()), int(counts.argmin())
         say(
             f"warning: classes of very different size: {dataset.classes[large]!r} has {counts[large]:,} train images, "
@@ -189,73 +263,24 @@ def known_task(config: DataConfig) -> Task | None:
 
 def open_dataset(cache: Path) -> Dataset:
     """The data set in `Dataset.cache`, an entry of the cache: for worker processes. Raises DataError if damaged."""
-    meta, images, labels = read_entry(cache)
+    return _opened(cache, read_entry(cache))
+
+
+def _opened(cache: Path, entry: Entry) -> Dataset:
+    meta = entry.meta
     return Dataset(
         name=meta.name,
         classes=meta.classes,
         flip=DATASETS[meta.name].flip,
         fingerprint=meta.fingerprint,
-        train_images=images,
-        train_labels=labels,
+        train_images=entry.images,
+        train_labels=entry.labels,
         mean=meta.mean,
         std=meta.std,
         cache=cache,
-    )
-
-
-def memory_limit() -> int | None:
-    """The most bytes that a decoded data set may have: half of the memory, of the machine or of the control group where
-    that allows less; None where that is unknown."""
-    found = memory_bytes()
-    return None if found is None else found // 2
-
-
-def split(labels: Labels, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Indices of train and of validation, which gets `fraction` of every class; both sorted.
-
-    Every class has at least one image in each part: DataError when a class has a single one.
-    """
-    rng = np.random.default_rng(seed)
-    held = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        if len(members) < 2:
-            raise DataError(f"class {label} has a single image, which cannot be split; at least two are needed")
-        count = min(len(members) - 1, max(1, int(len(members) * fraction + 0.5)))
-        held.append(rng.permutation(members)[:count])
-    validation = np.sort(np.concatenate(held)).astype(np.int64)
-    return np.setdiff1d(np.arange(len(labels), dtype=np.int64), validation), validation
-
-
-def _parts(raw: Raw) -> dict[str, tuple[Decodable, Indices]]:
-    if raw.test is not None:
-        return {
-            "train": (raw.train, np.arange(len(raw.train.labels))),
-            "test": (raw.test, np.arange(len(raw.test.labels))),
-        }
-    train, test = split(raw.train.labels, TEST_FRACTION, seed=0)
-    return {"train": (raw.train, train), "test": (raw.train, test)}
-
-
-def _check_classes(raw: Raw) -> None:
-    for part, images, least in (("train", raw.train, SMALLEST_CLASS), ("test", raw.test, 1)):
-        if images is not None:
-            counts = np.bincount(images.labels, minlength=len(raw.classes))
-            if counts.min() < least:
-                name = raw.classes[int(counts.argmin())]
-                raise DataError(f"class {name!r} has {counts.min()} {part} images; at least {least} are needed")
-
-
-def _check_memory(total: int, shape: tuple[int, int, int]) -> None:
-    height, width, channels = shape
-    limit = memory_limit()
-    if limit is None or total * math.prod(shape) <= limit:
-        return
-    fitting = min(math.isqrt(limit // (total * channels)), folder.LARGEST_SIDE)
-    advice = f"set data.image_size to at most {fitting}" if fitting >= 4 else "use fewer images"
-    raise DataError(
-        f"{total:,} images of {width}×{height} pixels take {total * math.prod(shape) / 1e9:,.1f} GB, more than half of "
-        f"the memory; {advice}"
+        range=meta.range,
+        groups=read_beside(cache, "train", "groups"),
+        validation=read_beside(cache, "train", "validation"),
     )
 
 
@@ -285,7 +310,7 @@ def _digits(config: DataConfig, say: Say) -> Source:
         found = load_digits()
         pixels = np.rint(found.images * (255 / 16)).astype(np.uint8)[..., None]  # the originals go from 0 to 16
         images = ArrayImages(pixels, found.target.astype(np.int64), config.image_size)
-        return Raw(published.DIGITS, images, None)
+        return Raw(published.DIGITS, images, np.zeros(len(pixels), dtype=np.int64))
 
     return Source("", read)
 
@@ -295,15 +320,14 @@ def _torchvision(kind: str) -> Callable[[DataConfig, Say], Source]:
         root = _root(config)
 
         def read() -> Raw:
-            classes, *parts = published.read(
+            classes, train, test = published.read(
                 kind,
                 root or cache_dir() / "downloads",
                 is_ours=root is None,
                 say=say,
                 progress=_progress(say, f"downloading {kind}: {{:,}} of {{:,}} MB"),
             )
-            train, test = (ArrayImages(pixels, labels, config.image_size) for pixels, labels in parts)
-            return Raw(classes, train, test)
+            return Raw.of_two(classes, train, test, config.image_size)
 
         return Source(f"{root}{_stamp(root / published.PLACES[kind])}" if root else "", read)
 
@@ -319,17 +343,23 @@ def _stamp(place: Path) -> str:
 
 def _folder(config: DataConfig, say: Say) -> Source:
     root = _root(config)
-    if root is None:
+    if config.labels is not None:
+        listing = scan_table(Path(config.labels), root, config.groups)
+    elif root is None:
         raise DataError(f"data.name=folder needs data.root, the folder of your images; {folder.LAYOUT}")
-    listing = folder.scan(root)
+    else:
+        listing = folder.scan(root, config.groups)
     for warning in listing.warnings:
         say(f"warning: {warning}")
 
     def read() -> Raw:
-        train, test = listing.open(config.image_size, _progress(say, "looking at {:,} of {:,} images"))
-        return Raw(listing.classes, train, test)
+        progress = _progress(say, "looking at the headers of {:,} of {:,} images")
+        images, warnings = listing.open(config.image_size, config.fit, progress)
+        for warning in warnings:
+            say(f"warning: {warning}")
+        return Raw(listing.classes, images, listing.parts, listing.groups)
 
-    return Source(f"{root} {listing.identity}", read)
+    return Source(f"{listing.root} {listing.identity}", read)
 
 
 def _root(config: DataConfig) -> Path | None:

@@ -13,7 +13,7 @@ from ..core.genotype import Genotype
 from ..core.say import Say
 from ..core.space import SearchSpace
 from ..core.trial import Fidelity
-from ..data.dataset import split
+from ..data.split import split
 from ..spaces import SPACES
 from ..training.recipe import Epochs
 from . import EVALUATORS, Assignment

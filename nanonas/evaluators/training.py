@@ -16,8 +16,9 @@ from ..core.say import Say
 from ..core.space import SearchSpace
 from ..core.task import Task
 from ..core.trial import Fidelity
-from ..data.dataset import load_dataset, split
+from ..data.dataset import load_dataset
 from ..data.folder import LARGEST_SIDE
+from ..data.split import split
 from ..training.recipe import Epochs, Recipe, share_of_side
 from . import EVALUATORS, Assignment, Evaluator
 
@@ -124,7 +125,7 @@ class Training(Evaluator):
     def _parts(self) -> tuple[np.ndarray, np.ndarray]:
         """Which images are for training, and which for validation."""
         assert self.data is not None
-        return split(self.data.train_labels, self.validation_fraction, self.seed)
+        return self.data.split(self.validation_fraction, self.seed)
 
     def _chosen(self, data_fraction: float) -> np.ndarray:
         """Which images a candidate is trained on."""

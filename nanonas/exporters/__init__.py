@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..core.errors import NEWER, UPGRADE, ExportError
 from ..core.registry import Registry, import_modules
 from ..data.dataset import DataConfig, Side
+from ..data.picture import Form, Range
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +35,19 @@ class Metadata(BaseModel):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
+    range: Range | None = None
     input_size: tuple[Side, Side, Side]  # C, H, W
     data: DataConfig
     genotype: str
     params: int
     macs: int
     with_preprocessing: bool
+
+    @property
+    def form(self) -> Form:
+        """What an image has to become for a file without preprocessing inside."""
+        channels, height, width = self.input_size
+        return Form(height, width, channels, self.data.fit, self.range)
 
     def texts(self) -> dict[str, str]:
         return {key: json.dumps(value) for key, value in self.model_dump(mode="json").items()}
@@ -48,7 +56,9 @@ class Metadata(BaseModel):
     def of(cls, texts: Mapping[str, str], path: Path) -> Self:
         """Raises ExportError, naming the field that is missing or damaged."""
         fields = {}
-        for key in cls.model_fields:
+        for key, field in cls.model_fields.items():
+            if key not in texts and not field.is_required():  # made by a version that did not know it
+                continue
             try:
                 fields[key] = json.loads(texts[key])
             except KeyError:

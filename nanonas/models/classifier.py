@@ -17,6 +17,7 @@ from ..core.genotype import Genotype
 from ..core.space import SearchSpace
 from ..core.task import Task
 from ..data.dataset import DataConfig, Dataset, Side
+from ..data.picture import PAD, Fit, Form, Range
 from ..networks.weights import load_tensors, save_tensors
 from ..runs.directory import existing_run
 from ..spaces import SPACES
@@ -35,6 +36,7 @@ class Card(BaseModel):
     input_size: tuple[Annotated[int, Field(ge=1, le=4)], Side, Side]  # C, H, W
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
+    range: Range | None = None
     data: DataConfig
 
     @classmethod
@@ -46,12 +48,19 @@ class Card(BaseModel):
             input_size=(dataset.channels, dataset.height, dataset.width),
             mean=dataset.mean,
             std=dataset.std,
+            range=dataset.range,
             data=data,
         )
 
     @property
     def task(self) -> Task:
         return Task(*self.input_size, classes=len(self.classes))
+
+    @property
+    def form(self) -> Form:
+        """What an image has to become before it is normalized."""
+        channels, height, width = self.input_size
+        return Form(height, width, channels, self.data.fit, self.range)
 
 
 class Classifier(nn.Module):
@@ -96,19 +105,19 @@ class Classifier(nn.Module):
 
         from ..data.picture import decode, pixels_of
 
-        channels, height, width = self.card.input_size
+        form = self.card.form
         if isinstance(image, str | Path):
-            return decode(str(image), (height, width, channels))
+            return decode(str(image), form)
         if isinstance(image, np.ndarray):
             image = Image.fromarray(image.squeeze(-1) if image.shape[-1:] == (1,) else image)
-        return pixels_of(image, (height, width, channels))
+        return pixels_of(image, form)
 
 
 class WithPreprocessing(nn.Module):
     """A network behind its preprocessing: pixels (N, H, W, C) uint8, upright, of any size → probabilities (N, classes).
 
-    Images of the network's own size are left as they are. Others are resized as `Classifier.preprocess` does, with
-    Pillow's antialiased bilinear filter; where that rounds, a pixel may be one of 256 levels off.
+    Images of the network's own size are left as they are. Others are fitted and resized as `Classifier.preprocess`
+    does, with Pillow's antialiased bilinear filter; where that rounds, a pixel may be one of 256 levels off.
     """
 
     mean: Tensor
@@ -116,14 +125,43 @@ class WithPreprocessing(nn.Module):
 
     def __init__(self, network: nn.Module, card: Card) -> None:
         super().__init__()
-        self.network, self.size = network, card.input_size[1:]
+        self.network, self.size, self.fit = network, card.input_size[1:], card.data.fit
         self.register_buffer("mean", torch.tensor(card.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(card.std).view(1, -1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = F.interpolate(pixels.permute(0, 3, 1, 2), self.size, mode="bilinear", antialias=True)
+        x = fitted(pixels.permute(0, 3, 1, 2), self.size, self.fit)
+        x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
         logits: Tensor = self.network((x.float() / 255 - self.mean) / self.std)
         return logits.softmax(1)
+
+
+def fitted(x: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
+    """(N, C, H, W) in the aspect ratio of `size`, as `data.picture` does it; H and W may be symbols of an export."""
+    height, width = size
+    h, w = x.shape[2], x.shape[3]
+    if fit == "crop":
+        high, wide = _least(h, _most(1, w * height // width)), _least(w, _most(1, h * width // height))
+        top, left = (h - high) // 2, (w - wide) // 2
+        return x[:, :, top : top + high, left : left + wide]
+    if fit == "pad":
+        high, wide = _most(h, -(-w * height // width)), _most(w, -(-h * width // height))
+        top, left = (high - h) // 2, (wide - w) // 2
+        return F.pad(x, (left, wide - w - left, top, high - h - top), value=PAD)
+    return x
+
+
+def _least(a: Any, b: Any) -> Any:
+    """In a trace, sides are tensors."""
+    return torch.minimum(torch.as_tensor(a), torch.as_tensor(b)) if _traced() else torch.sym_min(a, b)
+
+
+def _most(a: Any, b: Any) -> Any:
+    return torch.maximum(torch.as_tensor(a), torch.as_tensor(b)) if _traced() else torch.sym_max(a, b)
+
+
+def _traced() -> bool:
+    return torch._C._get_tracing_state() is not None
 
 
 def normalized(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

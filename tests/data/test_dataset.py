@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -24,8 +25,9 @@ from pydantic import ValidationError
 
 from nanonas.core.errors import DataError
 from nanonas.data import cache, dataset, folder, published
-from nanonas.data.dataset import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset, split
-from nanonas.data.picture import pixels_of
+from nanonas.data.dataset import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset
+from nanonas.data.split import split
+from nanonas.data.picture import Form, pixels_of
 
 # ---- tiny data sets on disk
 
@@ -40,19 +42,19 @@ def picture(path: Path, image: Image.Image, **options: Any) -> None:
 
 
 def classes_of_images(
-    root: Path, counts: dict[str, int] | None = None, mode: str = "RGB", size: tuple[int, int] = (8, 8)
+    root: Path, counts: dict[str, int] | None = None, mode: str = "RGB", size: tuple[int, int] = (8, 8), seed: int = 0
 ) -> Path:
     """ROOT/<class>/<n>.png."""
     for label, (name, count) in enumerate((counts or {"cat": 6, "dog": 6}).items()):
         for n in range(count):
-            image = Image.fromarray(noise(1000 * label + n, (size[1], size[0], 3))).convert(mode)
+            image = Image.fromarray(noise(10_000 * seed + 1000 * label + n, (size[1], size[0], 3))).convert(mode)
             picture(root / name / f"{n}.png", image)
     return root
 
 
 def train_and_test(root: Path, **options: Any) -> Path:
     classes_of_images(root / "train", **options)
-    classes_of_images(root / "test", {"cat": 2, "dog": 3}, **options)
+    classes_of_images(root / "test", {"cat": 2, "dog": 3}, seed=1, **options)
     return root
 
 
@@ -168,8 +170,14 @@ def one_color_each(root: Path, odd: Callable[[Path], None]) -> Path:
     return root
 
 
-def last_image(root: Path, odd: Callable[[Path], None]) -> np.ndarray:
-    return np.array(load_folder(one_color_each(root, odd)).train_images[-1])
+def last_image(root: Path, odd: Callable[[Path], None], **options: Any) -> np.ndarray:
+    return np.array(load_folder(one_color_each(root, odd), **options).train_images[-1])
+
+
+def said_of(root: Path, **options: Any) -> list[str]:
+    said: list[str] = []
+    load_folder(root, said.append, **options)
+    return said
 
 
 # ---- the contract
@@ -342,12 +350,20 @@ def test_nested_folders_hidden_files_and_other_files(tmp_path: Path) -> None:
     assert len(said) == 1 and said[0].startswith("warning: 1 files")
 
 
-def test_a_validation_folder_is_not_silently_ignored(tmp_path: Path) -> None:
+def test_a_validation_part_is_used_as_it_is(tmp_path: Path) -> None:
     train_and_test(tmp_path)
-    classes_of_images(tmp_path / "val")
-    said: list[str] = []
-    load_folder(tmp_path, said.append)
-    assert len(said) == 1 and "val is not used" in said[0]
+    classes_of_images(tmp_path / "val", {"cat": 4, "dog": 3}, seed=7)
+    dataset = load_folder(tmp_path)
+    train, validation = dataset.split(0.1, seed=3)
+    assert len(train) == 12 and dataset.train_labels[validation].tolist() == [0] * 4 + [1] * 3
+    assert [name.split("/")[0] for name in dataset.train_names() or ()] == ["train"] * 12 + ["val"] * 7
+    assert sorted([*train, *validation]) == list(range(19))
+
+
+def test_a_folder_that_is_no_part_is_not_silently_ignored(tmp_path: Path) -> None:
+    train_and_test(tmp_path)
+    classes_of_images(tmp_path / "new")
+    assert said_of(tmp_path)[0] == f"warning: in {tmp_path} new is not used"
 
 
 def test_a_known_task_is_that_of_the_data() -> None:
@@ -358,14 +374,12 @@ def test_a_known_task_is_that_of_the_data() -> None:
 
 
 def test_parts_may_be_named_as_people_name_them(tmp_path: Path) -> None:
-    classes_of_images(tmp_path / "Training")
-    classes_of_images(tmp_path / "Testing")
-    classes_of_images(tmp_path / "dev")
-    said: list[str] = []
-    dataset = load_folder(tmp_path, said.append)
+    for seed, name in enumerate(("Training", "Testing", "dev")):
+        classes_of_images(tmp_path / name, seed=seed)
+    dataset = load_folder(tmp_path)
     assert dataset.classes == ("cat", "dog")
-    assert len(dataset.train_labels) == len(dataset.test()[1])  # nothing was cut off
-    assert len(said) == 1 and "dev is not used: validation images are cut from Training" in said[0]
+    assert len(dataset.split(0.1, 0)[0]) == len(dataset.split(0.1, 0)[1]) == len(dataset.test()[1]) == 12
+    assert said_of(tmp_path) == []
 
 
 def test_parts_under_other_names_are_no_classes(tmp_path: Path) -> None:
@@ -402,9 +416,10 @@ def test_all_unreadable_images_are_named_at_once(keep: int, tmp_path: Path) -> N
     for path in bad:
         path.write_bytes(path.read_bytes()[:keep])
     said = error_of(tmp_path)
-    assert said.startswith("7 files cannot be used: ")
-    assert str(bad[0]) in said and "; and 2 more; replace or remove them" in said
-    assert len(said.splitlines()) == 1
+    assert said.startswith("7 files cannot be read: ") and all(str(path) in said for path in bad)
+    for number in range(26):
+        (tmp_path / "train" / "cat" / f"bad{number}.png").write_bytes(b"")
+    assert "; and 13 more; replace or remove them" in error_of(tmp_path)
 
 
 def test_a_linked_root_and_a_home_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,20 +514,40 @@ def test_images_of_several_sizes_say_what_to_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", None])
-def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
-    classes_of_images(tmp_path)
+def test_an_image_that_cannot_be_read_is_named_and_left_out(tmp_path: Path, content: bytes | None) -> None:
+    classes_of_images(tmp_path, {"cat": 12, "dog": 12})
     bad = tmp_path / "dog" / "3.png"
     if content is None:  # cut off in the middle of the pixels: the header is fine
         Image.fromarray(noise(0, (8, 8, 3))).save(bad)
         content = bad.read_bytes()[:120]
     bad.write_bytes(content)
-    assert str(bad) in error_of(tmp_path)
+    (said,) = said_of(tmp_path)
+    assert said.startswith(f"warning: 1 files are left out: {bad} is not a readable image")
+    dataset = load_folder(tmp_path)
+    assert len(dataset.train_labels) + len(dataset.test()[1]) == 23
+    assert "dog/3.png" not in {*(dataset.train_names() or ()), *(dataset.test_names() or ())}
+    bad.unlink()
+    assert load_folder(tmp_path).fingerprint == dataset.fingerprint
+
+
+def test_a_file_that_may_not_be_read_today_is_not_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    classes_of_images(tmp_path)
+    monkeypatch.setattr(Image, "open", refuse)
+    assert error_of(tmp_path) == f"cannot read {tmp_path / 'cat' / '0.png'}: Input/output error"
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
     classes_of_images(tmp_path)
     (tmp_path / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert f"cannot read {tmp_path / 'dog' / 'gone.png'}: No such file" in error_of(tmp_path)
+    (tmp_path / "dog" / "loop.png").symlink_to(tmp_path / "dog" / "loop.png")
+    classes_of_images(tmp_path / "more", {"dog": 12})  # inside no class
+    (tmp_path / "more" / "dog").rename(tmp_path / "dog" / "more")
+    (tmp_path / "more").rmdir()
+    (said,) = said_of(tmp_path, groups="(x)|(.+)")[:1]
+    assert "2 files are left out" in said and "gone.png" in said and "loop.png" in said
 
 
 @pytest.mark.parametrize("pixels", [40, 20])  # Pillow raises above twice its limit, and warns above it
@@ -520,26 +555,21 @@ def test_a_decompression_bomb_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     classes_of_images(tmp_path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
     picture(tmp_path / "cat" / "0.png", Image.new("RGB", (8, 8)))
-    message = error_of(tmp_path)
+    message = error_of(tmp_path)  # of all images
     assert str(tmp_path / "cat" / "0.png") in message and f"more than {pixels} pixels" in message
 
 
-def test_more_than_half_of_the_memory_is_refused_with_the_size_that_fits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
-) -> None:
+def test_a_disk_without_room_is_refused_with_the_size_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def free(count: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**9, 0, count))
+
     train_and_test(tmp_path)  # 17 images
-    monkeypatch.setattr(dataset, "memory_limit", lambda: 17 * 3 * 50)
+    free(2 * 17 * 3 * 50)
     message = error_of(tmp_path)
-    assert message.startswith("17 images of 8×8 pixels") and "data.image_size to at most 7" in message
+    assert message.startswith("17 images of 8×8 pixels need 0.0 GB of disk") and "data.image_size to at most 7" in message
     assert load_folder(tmp_path, image_size=7).height == 7
-    monkeypatch.setattr(dataset, "memory_limit", lambda: 100)
-    assert "use fewer images" in error_of(tmp_path)
-
-
-def test_memory_is_unlimited_where_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (dataset.memory_limit() or 2**40) > 2**20
-    monkeypatch.delattr("os.sysconf")
-    assert dataset.memory_limit() is None
+    free(100)
+    assert error_of(tmp_path).endswith("move the cache with NANONAS_CACHE")
 
 
 # ---- modes, orientation, resizing
@@ -548,7 +578,8 @@ def test_memory_is_unlimited_where_it_is_unknown(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16"])
 def test_grayscale_images_have_one_channel(tmp_path: Path, mode: str) -> None:
     value = {"1": 1, "L": 255, "LA": (255, 255), "I;16": 65535}[mode]
-    image = last_image(tmp_path, lambda path: Image.new(mode, (4, 4), value).save(path.with_suffix(".png")))
+    white = Image.new(mode, (4, 4), value)
+    image = last_image(tmp_path, lambda path: white.save(path.with_suffix(".png")), range=(0, 65535))
     assert image.shape == (4, 4, 1) and (image == 255).all()
 
 
@@ -572,17 +603,53 @@ def test_a_transparent_palette_color_becomes_white(tmp_path: Path) -> None:
     assert image.shape == (4, 4, 3) and (image == 255).all()
 
 
-def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path) -> None:
-    values = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4369
-    image = last_image(tmp_path, lambda path: Image.fromarray(values).save(path.with_suffix(".png")))
+DEEP = {  # what a microscope or a camera for industry writes: 12 bits in 16, negative values, shares of one
+    "I;16": np.arange(16, dtype=np.uint16).reshape(4, 4) * 273,
+    "I": np.arange(16, dtype=np.int32).reshape(4, 4) * 7000 - 70_000,
+    "F": np.arange(16, dtype=np.float32).reshape(4, 4) / 15,
+}
+
+
+@pytest.mark.parametrize("mode", DEEP)
+def test_more_than_eight_bits_are_scaled_by_the_range_of_the_training_images(tmp_path: Path, mode: str) -> None:
+    values = DEEP[mode]
+    image = last_image(tmp_path, lambda path: Image.fromarray(values).save(path.with_suffix(".tif")))
     assert image.ravel().tolist() == [17 * n for n in range(16)]
+    dataset = load_folder(tmp_path)
+    assert dataset.range == (values.min(), values.max())
+    assert f"{values.min():g} is black and {values.max():g} is white" in said_of(tmp_path)[-1]
+    Image.fromarray(values * 3).save(tmp_path / "test" / "a" / "1.tif")  # says nothing of the range
+    assert load_folder(tmp_path).range == dataset.range
 
 
-@pytest.mark.parametrize("values", [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 70_000, np.int32)])
-def test_pixels_without_a_known_range_are_refused(tmp_path: Path, values: np.ndarray) -> None:
-    one_color_each(tmp_path, lambda path: Image.fromarray(values).save(path.with_suffix(".tif")))
-    message = error_of(tmp_path)
-    assert "zz.tif" in message and "no common range" in message
+def test_a_range_may_be_given(tmp_path: Path) -> None:
+    values = DEEP["I;16"]
+    image = last_image(
+        tmp_path, lambda path: Image.fromarray(values).save(path.with_suffix(".png")), range=(273, 3 * 273)
+    )
+    assert image.ravel().tolist() == [0, 0, 128, *[255] * 13]
+    with pytest.raises(ValidationError, match="lowest below the highest"):
+        DataConfig(name="folder", range=(3, 3))
+
+
+def test_our_own_test_part_says_nothing_of_the_range(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in range(2):
+        for n in range(10):
+            (tmp_path / "ab"[label]).mkdir(exist_ok=True)
+            values = rng.integers(0, 1000 + 100 * n + 10 * label, (8, 8)).astype(np.uint16)
+            Image.fromarray(values).save(tmp_path / "ab"[label] / f"{n}.png")
+    dataset = load_folder(tmp_path)
+    opened = [np.asarray(Image.open(tmp_path / name)) for name in dataset.train_names() or ()]
+    assert dataset.range == (min(image.min() for image in opened), max(image.max() for image in opened))
+    assert dataset.train_images.max() == 255 and dataset.train_images.min() == 0
+
+
+def test_a_value_that_is_no_number_is_black(tmp_path: Path) -> None:
+    values = DEEP["F"].copy()
+    values[0, :2] = np.nan, np.inf
+    image = last_image(tmp_path, lambda path: Image.fromarray(values).save(path.with_suffix(".tif")))
+    assert image.ravel().tolist()[:3] == [0, 0, 0] and image.ravel()[-1] == 255
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm"])
@@ -621,7 +688,7 @@ def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, kind: 
 def test_a_picture_that_was_handed_over_stays_as_it_is(tmp_path: Path) -> None:
     Image.new("L", (640, 480), 200).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.jpg") as image:
-        assert pixels_of(image, (32, 32, 1)).shape == (32, 32, 1)
+        assert pixels_of(image, Form(32, 32, 1)).shape == (32, 32, 1)
         assert image.size == (640, 480)
 
 
@@ -764,14 +831,14 @@ def test_what_a_killed_process_left_is_removed_after_a_day(own_cache: Path, monk
 
 
 def test_a_full_disk_leaves_nothing_behind(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = cache._write
+    write = cache.write_array
 
     def full(path: Path, *rest: Any) -> None:
         if path.name == "test_images.npy":
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, *rest)
 
-    monkeypatch.setattr(cache, "_write", full)
+    monkeypatch.setattr(cache, "write_array", full)
     with pytest.raises(DataError, match=r"no space left on .*; NANONAS_CACHE moves the cache"):
         load_dataset(DataConfig())
     assert list(own_cache.iterdir()) == []
