@@ -26,8 +26,8 @@ from pydantic import ValidationError
 from nanonas.core.errors import DataError
 from nanonas.data import cache, dataset, folder, published
 from nanonas.data.dataset import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset
-from nanonas.data.split import split
 from nanonas.data.picture import Form, pixels_of
+from nanonas.data.split import split
 
 # ---- tiny data sets on disk
 
@@ -559,17 +559,134 @@ def test_a_decompression_bomb_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert str(tmp_path / "cat" / "0.png") in message and f"more than {pixels} pixels" in message
 
 
-def test_a_disk_without_room_is_refused_with_the_size_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_refused_with_the_size_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def free(count: int) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**9, 0, count))
 
     train_and_test(tmp_path)  # 17 images
     free(2 * 17 * 3 * 50)
     message = error_of(tmp_path)
-    assert message.startswith("17 images of 8×8 pixels need 0.0 GB of disk") and "data.image_size to at most 7" in message
+    assert (
+        message.startswith("17 images of 8×8 pixels need 0.0 GB of disk") and "data.image_size to at most 7" in message
+    )
     assert load_folder(tmp_path, image_size=7).height == 7
     free(100)
     assert error_of(tmp_path).endswith("move the cache with NANONAS_CACHE")
+
+
+# ---- what lies in and around a user's folder
+
+
+def test_runs_and_caches_in_the_folder_are_no_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = classes_of_images(tmp_path)
+    before = load_folder(root).fingerprint
+    for run in ("runs/t-seed0", "mine", "cat/of/seed1"):
+        (root / run / "exports").mkdir(parents=True)
+        for file in ("spec.yaml", "environment.json", "plot.png", "exports/plot.png"):
+            (root / run / file).write_bytes(b"{}")
+    monkeypatch.setenv("NANONAS_CACHE", str(root / "cache"))
+    load_folder(root)
+    assert said_of(root) == [f"warning: in {root} cache, mine, runs are of nanonas, and no class"]
+    assert load_folder(root).fingerprint == before
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX"])
+def test_what_a_server_or_system_keeps_is_no_image(tmp_path: Path, name: str) -> None:
+    root = classes_of_images(tmp_path)
+    before = load_folder(root).fingerprint
+    for place in (root, root / "cat"):
+        picture(place / name / "0.png" / "SYNOPHOTO_THUMB_M.png", Image.new("RGB", (8, 8)))
+    assert said_of(root) == [
+        f"warning: in {root} folders named {name} are not used: a server or system keeps them",
+    ]
+    assert load_folder(root).fingerprint == before
+
+
+def test_labels_that_were_corrected_by_moving_files_are_seen(tmp_path: Path) -> None:
+    """All of one size and one time, as from an archive."""
+    root = classes_of_images(tmp_path, size=(8, 8))
+    for path in root.rglob("*.png"):
+        path.write_bytes(path.read_bytes().ljust(400))
+        os.utime(path, (1.6e9, 1.6e9))
+    first = load_folder(root).fingerprint
+    (root / "cat").rename(root / "x")
+    (root / "dog").rename(root / "cat")
+    (root / "x").rename(root / "dog")
+    swapped = load_folder(root).fingerprint
+    assert swapped != first
+    one, other = root / "cat" / "0.png", root / "dog" / "0.png"
+    one.rename(root / "x")
+    other.rename(one)
+    (root / "x").rename(other)
+    assert load_folder(root).fingerprint not in (first, swapped)
+
+
+def test_a_file_whose_pixels_changed_behind_its_time_is_seen(tmp_path: Path) -> None:
+    root = classes_of_images(tmp_path)
+    path = root / "cat" / "0.png"
+    image, told = path.read_bytes(), path.stat()
+    first = load_folder(root).fingerprint
+    Image.fromarray(noise(77, (8, 8, 3))).save(path)
+    path.write_bytes(path.read_bytes().ljust(len(image))[: max(len(image), path.stat().st_size)])
+    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    assert load_folder(root).fingerprint != first
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("Training", "validation", "Testing")])
+def test_parts_inside_the_classes_are_refused(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for name in ("cat", "dog"):
+        classes_of_images(tmp_path / name, dict.fromkeys(parts, 6))
+    assert f"{tmp_path / 'cat'} has the folders {' and '.join(sorted(parts))}, parts of the data" in error_of(tmp_path)
+
+
+def test_a_folder_in_a_class_may_be_called_train(tmp_path: Path) -> None:
+    classes_of_images(tmp_path / "toys", {"train": 6, "car": 6})
+    classes_of_images(tmp_path / "real", {"train": 6, "car": 6}, seed=1)
+    assert load_folder(tmp_path).classes == ("real", "toys")
+
+
+def test_a_test_part_alone_is_for_testing(tmp_path: Path) -> None:
+    classes_of_images(tmp_path / "test")
+    assert f"data.root {tmp_path} has a test part only; training needs {folder.LAYOUT}" in error_of(tmp_path)
+    dataset = load_dataset(DataConfig(name="folder", root=str(tmp_path)), testing=True)
+    assert len(dataset.test()[1]) == 12 and len(dataset.train_labels) == 0
+
+
+# ---- how images that are no squares are fitted
+
+
+@pytest.mark.parametrize(
+    ("fit", "columns"),
+    [("squash", [0, 0, 85, 170, 255, 255]), ("crop", [85, 85, 85, 170, 170, 170]), ("pad", None)],
+)
+def test_fit(tmp_path: Path, fit: str, columns: list[int] | None) -> None:
+    bands = np.repeat(np.array([0, 85, 170, 255], np.uint8), 6)  # 24 wide, 12 high
+    for name in "ab":
+        for n in range(6):
+            picture(tmp_path / name / f"{n}.png", Image.fromarray(np.tile(bands, (12, 1)) + n % 2))
+    images = load_folder(tmp_path, image_size=12, fit=fit).train_images[..., 0].astype(int)
+    if columns is not None:
+        assert np.abs(images[:, 6, ::2] - columns).max() <= 45  # a band's edge lies between two pixels
+        assert np.abs(images - images[:, :1]).max() <= 1
+    else:
+        assert np.abs(images[:, :2] - 128).max() <= 2 and np.abs(images[:, -2:] - 128).max() <= 2
+        assert np.abs(images[:, 6, [0, 4, 8, 11]] - [0, 85, 170, 255]).max() <= 45
+
+
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    target=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    fit=st.sampled_from(["squash", "crop", "pad"]),
+)
+def test_any_size_is_fitted(size: tuple[int, int], target: tuple[int, int], fit: Any) -> None:
+    for channels, mode in ((1, "L"), (3, "RGB")):
+        pixels = pixels_of(
+            Image.new(mode, size, 200 if channels == 1 else (200, 200, 200)), Form(*target, channels, fit)
+        )
+        assert pixels.shape == (*target, channels)
+        assert (pixels >= 127).all() if fit == "pad" else (pixels == 200).all()
 
 
 # ---- modes, orientation, resizing
