@@ -51,7 +51,7 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Say) -> dict[str, An
     classifier = load_model(run)
     card, log = classifier.card, Log(run, say)
     model = Model.of_network(classifier)
-    dataset = load_dataset(override_data(card.data, overrides), log.say)
+    dataset = load_dataset(override_data(card.data, overrides), log.say, testing=True)
     model.check_fit(dataset)
     with locked(run, log.say):
         looks = count_test_look(run, "eval")
@@ -85,7 +85,7 @@ def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Say) 
     file = exporter.read(path)
     metadata = Metadata.of(file.metadata, path)
     model = Model.of_file(file, metadata)
-    dataset = load_dataset(override_data(metadata.data, overrides), say)
+    dataset = load_dataset(override_data(metadata.data, overrides), say, testing=True)
     model.check_fit(dataset)
     with locked(run, say) if run else nullcontext():
         looks = count_test_look(run, "eval") if run else None

@@ -146,5 +146,5 @@ def test_a_table_that_is_none(tmp_path: Path) -> None:
     assert "No such file" in error_of(tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_bytes(b"\xff\xd8\xff\xe0")
     assert "save it as UTF-8" in error_of(tmp_path / "labels.csv")
-    with pytest.raises(ValidationError, match="labels is for images of your own: data.name=folder"):
+    with pytest.raises(ValidationError, match=r"labels is for images of your own: data\.name=folder"):
         DataConfig(name="cifar10", labels="x.csv")
