@@ -13,6 +13,7 @@ from ..core.files import document, read, write_json, write_text
 from ..core.numbers import count, duration
 from ..core.statistics import wilson
 from ..data.dataset import Dataset
+from ..data.picture import PAD, Fit, Form, Range
 from ..devices.environment import environment
 from ..exporters import by_suffix
 from ..models.classifier import Classifier
@@ -20,6 +21,7 @@ from ..runs.directory import run_spec
 from ..runs.exported import ExportedFile
 from ..runs.record import SearchResult, TrainResult
 
+WORDS = {"squash": "", "crop": "crops, then ", "pad": "pads, then "}
 PLACES = {"best": "the winner of", "front": "from the front of", "other": "chosen by hand, not the winner of"}
 
 
@@ -52,6 +54,8 @@ def describe(run: Path, classifier: Classifier, dataset: Dataset, accuracy: floa
         "input_size": card.input_size,
         "mean": card.mean,
         "std": card.std,
+        "fit": card.data.fit,
+        "range": card.range,
         "data": {**dataset.source["data"], "train_images": len(dataset.train_labels), "test_images": images},
         "test_accuracy": _accuracy(accuracy, images),
         "params": classifier.params,
@@ -99,7 +103,7 @@ def markdown(card: dict[str, Any]) -> str:
     facts = {
         "Task": f"{card['task']}, {len(card['classes'])} classes; every image gets one of them",
         "Classes": ", ".join(map(code, card["classes"])),
-        "Input": f"{height}×{width} pixels, {'gray' if channels == 1 else 'RGB'}",
+        "Input": f"{height}×{width} pixels, {'gray' if channels == 1 else 'RGB'}{_fitting(card['fit'], card['range'])}",
         "Data": f"{code(data['name'])}, {data['train_images']:,} training images, {data['test_images']:,} test images",
         "Test accuracy": f"{_percent(card['test_accuracy'])} (95 % interval, Wilson, n={data['test_images']:,})",
         "Size": f"{card['params']:,} parameters, {count(card['macs'])} multiply-accumulates an image",
@@ -126,13 +130,58 @@ def markdown(card: dict[str, Any]) -> str:
             "## How to run them",
             "",
             f"`pixels` is a uint8 array of upright images, (N, {height}, {width}, {channels}). For a file with "
-            "preprocessing inside, height and width are free: it resizes with an antialiased bilinear filter. In other "
-            f"languages, a file without it takes float32 (N, {channels}, {height}, {width}), (pixel / 255 − mean) / "
-            "std with the mean and std of model.json, and gives logits, (N, classes).",
+            f"preprocessing inside, height and width are free: it {WORDS[card['fit']]}resizes with an antialiased "
+            f"bilinear filter. In other languages, a file without it takes float32 (N, {channels}, {height}, {width}), "
+            "(pixel / 255 − mean) / std with the mean and std of model.json, and gives logits, (N, classes).",
+            "",
+            "From a photograph, after `pip install pillow numpy`; a file with preprocessing inside takes all of "
+            "`np.asarray(image)[None]`, before the lines that fit and resize it:",
+            "",
+            f"```python\n{opening(Form(height, width, channels, card['fit'], card['range']))}```",
             "",
             *examples,
         ]
     )
+
+
+def opening(form: Form) -> str:
+    """Lines of Python that make `pixels` of the file PHOTO, as `data.picture` does but for what is transparent."""
+    mode, gray = ("L", PAD) if form.channels == 1 else ("RGB", (PAD,) * 3)
+    height, width, channels = form.shape
+    lines = ["import numpy as np", "from PIL import Image, ImageOps"]
+    lines += ["image = ImageOps.exif_transpose(Image.open(PHOTO))"]
+    if form.range:
+        low, high = form.range
+        lines += [
+            "if image.mode[0] in 'IF':  # more than 8 bits",
+            f"    values = np.asarray(image).astype(float).clip({low!r}, {high!r}) - {low!r}",
+            f"    image = Image.fromarray(np.floor(values * {255 / ((high - low) or 1.0)!r} + .5).astype('uint8'))",
+        ]
+    lines += [f"image = image.convert({mode!r})"]
+    if form.fit == "crop":
+        lines += [
+            "w, h = image.size",
+            f"wide, high = min(w, max(1, h * {width} // {height})), min(h, max(1, w * {height} // {width}))",
+            "left, top = (w - wide) // 2, (h - high) // 2",
+            "image = image.crop((left, top, left + wide, top + high))",
+        ]
+    if form.fit == "pad":
+        lines += [
+            "w, h = image.size",
+            f"wide, high = max(w, -(-h * {width} // {height})), max(h, -(-w * {height} // {width}))",
+            f"image, inside = Image.new({mode!r}, (wide, high), {gray!r}), image",
+            "image.paste(inside, ((wide - w) // 2, (high - h) // 2))",
+        ]
+    lines += [
+        f"image = image.resize(({width}, {height}), Image.Resampling.BILINEAR)",
+        f"pixels = np.asarray(image).reshape(1, {height}, {width}, {channels})",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _fitting(fit: Fit, span: Range | None) -> str:
+    fitted = {"squash": "", "crop": ", the middle of the image", "pad": ", the whole image with gray beside it"}[fit]
+    return fitted + (f"; of more than 8 bits, {span[0]:g} is black and {span[1]:g} is white" if span else "")
 
 
 def code(text: str) -> str:

@@ -7,18 +7,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from examples import check_examples, examples_of
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from PIL import Image
 from scipy.stats import binomtest
 
 from nanonas import export, load_spec, train
 from nanonas.core.errors import RunError
 from nanonas.core.statistics import wilson
+from nanonas.data.picture import Form, decode
 from nanonas.exporters import EXPORTERS
-from nanonas.finish.card import code, markdown
+from nanonas.finish.card import code, markdown, opening
 from nanonas.runs.record import read_record
 
 NAMES = ["<script>alert(1)</script>", "a|b", "`", "``x`", "*_[x](http://x)_*", "&lt;", "  ", "zwei\n# drei", "ö\u202e"]
@@ -111,6 +114,25 @@ def test_its_lines_of_python_run_without_nanonas(exported_run: Path, card: dict[
     assert list(examples) == [Path(file["path"]).name for file in card["files"]]
     assert max(len(example.splitlines()) for example in examples.values()) <= 5
     check_examples(exported_run, examples, Path(sys.executable), tmp_path)
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("size", [(40, 17), (16, 50), (12, 20)])
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_its_lines_for_a_photograph_make_the_pixels_that_nanonas_makes(
+    fit: Any, size: tuple[int, int], mode: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 256, (*size, 3), np.uint8)
+    image = Image.fromarray(values) if mode != "I;16" else Image.fromarray(values[..., 0].astype(np.uint16) * 16)
+    image = image.convert(mode) if mode == "L" else image
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "photo.png", exif=exif)
+    form = Form(20, 12, 3 if mode == "RGB" else 1, fit, (100.0, 4000.0) if mode == "I;16" else None)
+    found: dict[str, Any] = {"PHOTO": tmp_path / "photo.png"}
+    exec(opening(form), found)
+    assert (found["pixels"][0] == decode(str(tmp_path / "photo.png"), form)).all()
 
 
 # ---- names that are anything
