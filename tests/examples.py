@@ -17,7 +17,8 @@ def examples_of(run: Path, language: str) -> dict[str, str]:
     """File → lines."""
     card = (run / "exports" / "model.md").read_text()
     lines = re.findall(rf"^```{language}\n(.*?)^```$", card, re.DOTALL | re.MULTILINE)
-    return {re.findall(r"[\"'](model[^\"']*)[\"']", example)[0]: example for example in lines}
+    named = ((re.findall(r"[\"'](model[^\"']*)[\"']", example), example) for example in lines)
+    return {names[0]: example for names, example in named if names}  # others are about photographs
 
 
 EACH = """\
