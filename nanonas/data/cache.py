@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,7 +145,12 @@ def read_part(path: Path, part: str) -> tuple[Pixels, Labels]:
     return images, labels
 
 
-def write_entry(path: Path, meta: Mapping[str, Any], parts: Mapping[str, "Contents"]) -> None:
+def write_entry(
+    path: Path,
+    meta: Mapping[str, Any],
+    parts: Mapping[str, "Contents"],
+    texts: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Writes `parts`, train and test, into a folder beside `path` that then takes its place.
 
     When another process has put a sound entry there meanwhile, that one stays. Raises DataError when the cache cannot
@@ -152,6 +158,7 @@ def write_entry(path: Path, meta: Mapping[str, Any], parts: Mapping[str, "Conten
 
     Args:
         meta: name, classes, range, notes.
+        texts: other files, for people.
     """
     digest = hashlib.sha256(json.dumps(meta["classes"]).encode())
     histogram = np.zeros((parts["train"].images.shape[3], 256), dtype=np.int64)
@@ -178,6 +185,8 @@ def write_entry(path: Path, meta: Mapping[str, Any], parts: Mapping[str, "Conten
             if contents.names is not None:
                 names = [contents.names[row] for row in contents.rows]
                 (temporary / f"{part}_names.json").write_text(json.dumps(names), encoding="ascii")
+        for name, text in texts.items():
+            (temporary / name).write_text(text, encoding="utf-8", errors="backslashreplace")
         mean, std = _statistics(histogram)
         sizes = {file.name: file.stat().st_size for file in temporary.iterdir()}
         known = Meta(**meta, fingerprint=digest.hexdigest(), mean=mean, std=std, bytes=sizes)

@@ -357,7 +357,7 @@ def _folder(config: DataConfig, say: Say) -> Source:
         images, warnings = listing.open(config.image_size, config.fit, progress)
         for warning in warnings:
             say(f"warning: {warning}")
-        return Raw(listing.classes, images, listing.parts, listing.groups)
+        return Raw(listing.classes, images, listing.parts, listing.groups, listing.unused)
 
     return Source(f"{listing.root} {listing.identity}", read)
 

@@ -1,5 +1,7 @@
 """From what a source found to an entry of the cache: every image decoded once, copies found, parts made."""
 
+import csv
+import io
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from .split import split
 TEST_FRACTION = 0.2
 SMALLEST_CLASS = 5
 NAMED = 20  # files in a message
+LEFT_OUT = "left_out.csv"
 MOST_DAMAGED = 0.1  # of the files; above that something else is wrong
 
 
@@ -84,12 +87,14 @@ class Raw:
         parts: (N,) TRAIN, VALIDATION or TEST, as the user or the publisher made them. Where there is no TEST, a fifth
             of TRAIN becomes it.
         groups: (N,) images of one number are on one side of every split that we make.
+        unused: names of files beside them that are no images.
     """
 
     classes: tuple[str, ...]
     images: Decodable
     parts: Labels
     groups: Labels | None = None
+    unused: tuple[str, ...] = ()
 
     @classmethod
     def of_two(
@@ -151,7 +156,7 @@ class Decoder:
                 return parts, own
             copies = Copies(sound, alike, parts, labels, images.names)
             used = copies.distinct() if self.drop_copies else sound
-            notes = [*_damage(damaged), *copies.notes(made, self.drop_copies)]
+            notes = [*self._damage(damaged), *copies.notes(made, self.drop_copies)]
             if span:
                 notes.append(f"in images of more than 8 bits, {span[0]:g} is black and {span[1]:g} is white")
             train = np.concatenate([used[parts[used] == part] for part in (TRAIN, VALIDATION)])
@@ -165,8 +170,16 @@ class Decoder:
                 "test": Contents(pixels, labels, used[parts[used] == TEST], images.names),
             }
             known: dict[str, Any] = {"name": self.name, "classes": raw.classes, "range": span, "notes": tuple(notes)}
-            write_entry(self.path, known, contents)
+            left_out = [(name, "no image by its name") for name in raw.unused]
+            left_out += [((images.names or ())[row], reason) for row, reason in damaged.items()]
+            write_entry(self.path, known, contents, {LEFT_OUT: _table(left_out)} if left_out else {})
         return parts, None
+
+    def _damage(self, damaged: Mapping[int, str]) -> list[str]:
+        if not damaged:
+            return []
+        rest = f"; all are named in {self.path / LEFT_OUT}" if len(damaged) > NAMED else ""
+        return [_listed(damaged, "files are left out") + rest]
 
     def _decoded(self, images: Decodable, temporary: Path) -> tuple[Pixels, Mapping[int, str], Fingerprints]:
         """All images, in a mapped file; why some cannot be read; and what tells copies."""
@@ -200,8 +213,10 @@ def _apart(alike: Labels, labels: Labels, sound: Indices) -> Labels:
     return alike
 
 
-def _damage(damaged: Mapping[int, str]) -> list[str]:
-    return [_listed(damaged, "files are left out")] if damaged else []
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("path", "reason"), *rows])
+    return text.getvalue()
 
 
 def _listed(reasons: Mapping[int, str], what: str) -> str:

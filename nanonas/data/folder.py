@@ -107,6 +107,7 @@ class Listing:
         paths, names, labels, parts: of each file; names are relative to the root, with slashes.
         groups: (N,) files of one number stay together; None where the user named no groups.
         identity: changes when a file is added, removed, renamed, moved or written to.
+        unused: other files beside the images.
     """
 
     root: Path
@@ -118,6 +119,7 @@ class Listing:
     groups: Labels | None
     identity: str
     warnings: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
     def open(
         self, image_size: int | None, fit: Fit, progress: Callable[[int, int], None]
@@ -210,7 +212,7 @@ def _listing(root: Path, homes: Mapping[int, Path], groups: str | None, notes: l
     paths: list[str] = []
     labels: list[int] = []
     parts: list[int] = []
-    other, skipped = 0, set[str]()
+    other, skipped = list[str](), set[str]()
     for part, home in homes.items():
         skipped |= {path.name for path in home.iterdir() if path.name.lower() in SYSTEM_FOLDERS}
         if difference := sorted(set(classes) ^ set(_folders(home))):
@@ -235,9 +237,13 @@ def _listing(root: Path, homes: Mapping[int, Path], groups: str | None, notes: l
             f"in {root} folders named {', '.join(sorted(skipped))} are not used: a server or system keeps them"
         )
     if other:
-        notes.append(f"{other:,} files in {root} are not used: they are no {', '.join(sorted(EXTENSIONS))}")
-    names = [_slashed(path[len(str(root)) :]).lstrip("/") for path in paths]
-    return listing(root, classes, paths, names, labels, parts, groups, tuple(notes))
+        names = ", ".join(_relative(path, root) for path in other[:3]) + (", …" if len(other) > 3 else "")
+        kinds = ", ".join(sorted(EXTENSIONS))
+        notes.append(f"{len(other):,} files in {root} are not used ({names}): they are no {kinds}")
+    found = listing(
+        root, classes, paths, [_relative(path, root) for path in paths], labels, parts, groups, tuple(notes)
+    )
+    return replace(found, unused=tuple(_relative(path, root) for path in other))
 
 
 def listing(
@@ -344,11 +350,11 @@ def _is_marked(folder: Path) -> bool:
     return any(all((folder / name).is_file() for name in names) for names in OURS)
 
 
-def _images(folder: str) -> tuple[list[str], int, set[str]]:
-    """The images of a class, in the same order on every machine; how many other files there are; and the names of
-    folders that a server or system keeps."""
+def _images(folder: str) -> tuple[list[str], list[str], set[str]]:
+    """The images of a class, in the same order on every machine; other files; and the names of folders that a server or
+    system keeps."""
     found: list[str] = []
-    other, skipped, seen = 0, set[str](), set[str]()
+    other, skipped, seen = list[str](), set[str](), set[str]()
     for here, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         skipped |= {name for name in folders if name.lower() in SYSTEM_FOLDERS}
         folders[:] = sorted(name for name in folders if _is_the_users(name, f"{here}{os.sep}{name}"))
@@ -359,8 +365,12 @@ def _images(folder: str) -> tuple[list[str], int, set[str]]:
         visible = [name for name in names if name[0] != "."]
         images = [name for name in visible if name[name.rfind(".") :].lower() in EXTENSIONS]
         found += [f"{here}{os.sep}{name}" for name in images]
-        other += len(visible) - len(images)
+        other += [f"{here}{os.sep}{name}" for name in sorted({*visible} - {*images})]
     return sorted(found, key=_slashed), other, skipped
+
+
+def _relative(path: str, root: Path) -> str:
+    return _slashed(path[len(str(root)) :]).lstrip("/")
 
 
 def _slashed(path: str) -> str:
