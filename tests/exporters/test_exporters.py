@@ -231,16 +231,21 @@ class Pixels(nn.Module):
         return torch.cat([x.flatten(1), torch.zeros_like(x[:, :1, 0, 0])], 1)
 
 
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
 @pytest.mark.parametrize("name", PIXELS)
-def test_a_file_with_preprocessing_resizes_as_nanonas_does(name: str, exported_run: Path, tmp_path: Path) -> None:
+def test_a_file_with_preprocessing_fits_and_resizes_as_nanonas_does(
+    name: str, fit: str, exported_run: Path, tmp_path: Path
+) -> None:
     classifier = load_model(exported_run)
+    data = classifier.card.data.model_copy(update={"fit": fit})
+    classifier.card = classifier.card.model_copy(update={"data": data})
     metadata = metadata_of(classifier, with_preprocessing=True).texts()
     path = tmp_path / EXPORTERS[name].file_name
     network = WithPreprocessing(Pixels(), classifier.card).eval()
     EXPORTERS[name].write(network, torch.zeros(2, 11, 13, 1, dtype=torch.uint8), path, metadata)
     file = EXPORTERS[name].read(path)
     std = np.array(classifier.card.std)
-    for size in ((8, 8), (12, 10), (31, 44), (5, 9), (200, 100)):
+    for size in ((8, 8), (12, 10), (31, 44), (5, 9), (9, 5), (1, 3), (200, 100)):
         pixels = np.random.default_rng(0).integers(0, 256, (7, *size, 1), dtype=np.uint8)
         found = np.log(file.run(pixels).astype(np.float64))
         levels = (found[:, :-1] - found[:, -1:] - classifier.preprocess(pixels).numpy().reshape(7, -1)) * std * 255
