@@ -257,12 +257,19 @@ def reduced(height: int, width: int, stride: int) -> tuple[int, int]:
     return -(-height // stride), -(-width // stride)
 
 
-def stem(channels: int, side: int, width: int, active: Layer | None = None) -> list[Layer]:
-    """What a network begins with, up to a batch norm: images with a side over 64 pixels are halved until it is not."""
-    stride = 2 if side > STEM_PIXELS else 1
-    layers: list[Layer] = [Conv(channels, width, 3, stride), BatchNorm(width)]
-    while (side := -(-side // stride)) > STEM_PIXELS:
-        layers += [active or relu(), Conv(width, width, 3, stride), BatchNorm(width)]
+def stem(
+    channels: int, side: int, width: int, active: Layer | None = None, halvings: int | None = None
+) -> list[Layer]:
+    """What a network begins with, up to a batch norm.
+
+    Args:
+        halvings: how often it halves the image; None: until no side is over 64 pixels.
+    """
+    if halvings is None:
+        halvings = max(0, -(-side // STEM_PIXELS) - 1).bit_length()
+    layers: list[Layer] = [Conv(channels, width, 3, 2 if halvings else 1), BatchNorm(width)]
+    for _ in range(halvings - 1):
+        layers += [active or relu(), Conv(width, width, 3, 2), BatchNorm(width)]
     return layers
 
 

@@ -17,7 +17,7 @@ from ..core.task import Task
 from ..networks import chain, layers
 from ..networks.diagram import DiagramBuilder, Node
 from ..networks.layers import BatchNorm, Branches, Conv, Layer, Linear, SqueezeExcitation
-from . import SPACES
+from . import SPACES, Halvings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,6 +104,7 @@ class Mobile(SearchSpace):
             Field(min_length=1, description="how much wider inverted and fused blocks are inside"),
         ] = (2, 3, 4)
         activation: Annotated[Literal["relu", "gelu"], Field(description="between convolutions")] = "relu"
+        halvings: Halvings = None
         dropout: Annotated[float, Field(ge=0, lt=1, description="before the last layer")] = 0.0
 
         @field_validator("blocks")
@@ -223,7 +224,8 @@ class Mobile(SearchSpace):
 
     def _blocks(self, genotype: Genotype, task: Task) -> list[list[Layer]]:
         before = int(genotype.values[0])
-        blocks = [[*layers.stem(task.channels, max(task.height, task.width), before, self.active), self.active]]
+        side, active = max(task.height, task.width), self.active
+        blocks = [[*layers.stem(task.channels, side, before, active, self.config.halvings), active]]
         for reduction, width, block, kernel, expansion, depth, squeeze in _stages(genotype.values):
             channels = int(width)
             entry: list[Layer] = [Conv(before, channels, 3, stride=2 if reduction == "stride" else 1)]

@@ -21,7 +21,7 @@ from ..networks.diagram import DiagramBuilder, Node
 from ..networks.graph import INPUT, Graph, add, neighbourhoods
 from ..networks.layers import BatchNorm, Conv, Free, Layer, Linear, relu
 from ..networks.operations import OPERATIONS
-from . import SPACES
+from . import SPACES, Halvings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,6 +60,7 @@ class Nano(SearchSpace):
         cells: Annotated[
             tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(min_length=1, description="cells of a stage")
         ] = (1, 2, 3)
+        halvings: Halvings = None
         dropout: Annotated[float, Field(ge=0, lt=1, description="before the last layer")] = 0.1
 
         @field_validator("operations")
@@ -175,7 +176,7 @@ class Nano(SearchSpace):
 
     def _chain(self, task: Task, width: int, stages: Sequence[Block]) -> list[Block]:
         """Stem, stages with reductions between them, and what comes before the head."""
-        stem = layers.stem(task.channels, max(task.height, task.width), width)
+        stem = layers.stem(task.channels, max(task.height, task.width), width, halvings=self.config.halvings)
         blocks: list[Block] = [stem]
         widths = [width * 2**stage for stage in range(STAGES)]
         for i, stage in enumerate(stages):

@@ -300,6 +300,19 @@ def test_large_images_are_halved_by_the_stem() -> None:
     assert large < 3 * small
 
 
+@pytest.mark.parametrize("name", ["nano", "mobile"])
+def test_with_halvings_of_the_stem_cost_grows_with_the_side(name: str) -> None:
+    space = SPACES[name](SPACES[name].Config.model_validate({"halvings": 1}))
+    genotype = space.sample(random.Random(0))
+    sides = (32, 48, 64, 65, 96, 128)
+    macs, params = ([space.measure(genotype, Task(3, side, side, 10))[m] for side in sides] for m in ("macs", "params"))
+    assert macs == sorted(macs) and macs[-1] > 12 * macs[0]
+    assert len({*params}) == 1
+    assert SPACES[name](SPACES[name].Config()).measure(genotype, Task(3, 32, 32, 10))["macs"] > macs[0]
+    found = space.build(genotype, Task(3, 96, 64, 10))
+    assert sum(p.numel() for p in found.parameters()) == params[0]
+
+
 def test_the_smallest_is_found_across_plateaus() -> None:
     """Without skip_connect only a residual, which costs nothing, makes a stage without parameters possible."""
     space = SPACES["nano"](SPACES["nano"].Config(operations=("conv_1x1", "none")))
