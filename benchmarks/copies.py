@@ -38,7 +38,7 @@ def saved(image: Image.Image, quality: int) -> Image.Image:
 def cropped(image: Image.Image, share: float, rng: np.random.Generator) -> Image.Image:
     """Of each side so much is kept."""
     width, height = (round(side * share) for side in image.size)
-    left, top = rng.integers(image.width - width + 1), rng.integers(image.height - height + 1)
+    left, top = int(rng.integers(image.width - width + 1)), int(rng.integers(image.height - height + 1))
     return image.crop((left, top, left + width, top + height)).resize(image.size, Image.Resampling.BILINEAR)
 
 
@@ -85,7 +85,7 @@ def measure(root: Path, size: int | None, sheet: Path | None) -> dict[str, Any]:
         "size": size,
         "equal_pairs": len(equal),
         "near_pairs": len(near),
-        "near_pairs_of_two_classes": sum(listing.labels[a] != listing.labels[b] for a, b in near),
+        "near_pairs_of_two_classes": sum(bool(listing.labels[a] != listing.labels[b]) for a, b in near),
         "images_with_a_copy": int(len(groups) - np.count_nonzero(np.bincount(groups) == 1)),
         "test_images": int((listing.parts == TEST).sum()),
         "test_images_also_in_train": leaked,

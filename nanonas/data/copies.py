@@ -18,8 +18,9 @@ from .cache import Indices, Labels, Pixels
 SMALLEST_SIDE = 32  # pixels; smaller pictures, such as digits, are alike without being copies
 SIDE, LOW = 32, 8  # of the gray picture, and of its frequencies
 BANDS = 4  # of 16 bits: near hashes have one in common
-NEAR_BITS = 8
-NEAR = 0.985  # correlation
+NEAR_BITS = 12
+NEAR = 0.98  # correlation
+CLIPPED, SEEN = 5, 0.3  # levels from black and white; the least share of a picture that is compared
 FLAT = 6.0  # levels of gray: a picture that varies less is like every other one
 NEIGHBOURS = 64  # with which a picture is compared in each band
 NAMED = 3  # pairs in a message
@@ -174,7 +175,7 @@ def _hashes(grays: npt.NDArray[np.uint8]) -> tuple[Hashes, ...]:
     return tuple(found)
 
 
-def _way(picture: npt.NDArray[np.float32], way: int) -> npt.NDArray[np.float32]:
+def _way(picture: npt.NDArray[np.uint8], way: int) -> npt.NDArray[np.uint8]:
     """A picture (…, 32, 32) as `_hashes` mirrors and turns it."""
     picture = picture[..., ::-1, :] if way & 1 else picture
     picture = picture[..., ::-1] if way & 2 else picture
@@ -186,18 +187,28 @@ def _near(grays: npt.NDArray[np.uint8], different: npt.NDArray[np.int64]) -> Ite
     varied = different[grays[different].reshape(len(different), -1).std(1) >= FLAT]
     if len(varied) < 2:
         return
-    pictures = grays[varied].astype(np.float32)
-    pictures -= pictures.mean((1, 2), keepdims=True)
-    pictures /= np.sqrt((pictures**2).sum((1, 2), keepdims=True))
     ways = _hashes(grays[varied])
     for way, turned in enumerate(ways):
         one, other = _candidates(ways[0], turned, same=way == 0)
         bits = np.bitwise_count(ways[0][one] ^ turned[other])
-        one, other = one[bits <= NEAR_BITS], other[bits <= NEAR_BITS]
+        one, other = varied[one[bits <= NEAR_BITS]], varied[other[bits <= NEAR_BITS]]
         for start in range(0, len(one), 4096):
             a, b = one[start : start + 4096], other[start : start + 4096]
-            alike = (pictures[a] * _way(pictures[b], way)).sum((1, 2)) >= NEAR
-            yield from zip(varied[a[alike]].tolist(), varied[b[alike]].tolist(), strict=True)
+            alike = _correlation(grays[a], _way(grays[b], way)) >= NEAR
+            yield from zip(a[alike].tolist(), b[alike].tolist(), strict=True)
+
+
+def _correlation(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """(N,) of pictures (N, 32, 32), over what is neither black nor white in both: more brightness clips."""
+    seen = (np.minimum(a, b) > CLIPPED) & (np.maximum(a, b) < 255 - CLIPPED)
+    seen |= seen.mean((1, 2), keepdims=True) < SEEN
+    count = seen.sum((1, 2), keepdims=True)
+    parts = []
+    for pictures in (a, b):
+        values = np.where(seen, pictures, 0).astype(np.float64)
+        parts.append(np.where(seen, values - values.sum((1, 2), keepdims=True) / count, 0))
+    norms = np.sqrt((parts[0] ** 2).sum((1, 2)) * (parts[1] ** 2).sum((1, 2)))
+    return (parts[0] * parts[1]).sum((1, 2)) / np.maximum(norms, 1e-9)
 
 
 def _candidates(plain: Hashes, turned: Hashes, same: bool) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

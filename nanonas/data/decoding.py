@@ -228,7 +228,7 @@ def _listed(reasons: Mapping[int, str], what: str) -> str:
 def _check_classes(classes: tuple[str, ...], labels: Labels, parts: Labels) -> None:
     """Raises DataError when a class has too few images in a part that was made."""
     for part, least in ((TRAIN, SMALLEST_CLASS), (VALIDATION, 1), (TEST, 1)):
-        if part == TRAIN or (parts == part).any():
+        if (parts == part).any():
             counts = np.bincount(labels[parts == part], minlength=len(classes))
             if counts.min() < least:
                 name = classes[int(counts.argmin())]

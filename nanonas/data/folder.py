@@ -324,9 +324,15 @@ def _check_no_parts(root: Path, classes: Sequence[str]) -> None:
 
 def _folders(folder: Path) -> list[str]:
     """Those that a user made: classes, or parts."""
-    return sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and _is_the_users(entry.name, entry.path)
-    )
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if _is_folder(entry) and _is_the_users(entry.name, entry.path))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_the_users(name: str, path: str) -> bool:
@@ -341,7 +347,7 @@ def _is_ours(folder: Path) -> bool:
         inside = [
             entry for entry in itertools.islice(entries, 3) if entry.name[0] != "."
         ]  # of a class, 3 files will do
-        if not inside or not all(entry.is_dir() for entry in inside):
+        if not inside or not all(_is_folder(entry) for entry in inside):
             return False
     return all(path.is_dir() and _is_marked(path) for path in folder.iterdir() if path.name[0] != ".")
 

@@ -143,7 +143,8 @@ def fitted(x: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
     if fit == "crop":
         high, wide = _least(h, _most(1, w * height // width)), _least(w, _most(1, h * width // height))
         top, left = (h - high) // 2, (w - wide) // 2
-        return x[:, :, top : top + high, left : left + wide]
+        rows, columns = (first + torch.arange(count) for first, count in ((top, high), (left, wide)))
+        return x.index_select(2, rows).index_select(3, columns)  # a slice would tie an export to the example's shape
     if fit == "pad":
         high, wide = _most(h, -(-w * height // width)), _most(w, -(-h * width // height))
         top, left = (high - h) // 2, (wide - w) // 2

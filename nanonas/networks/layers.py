@@ -257,9 +257,7 @@ def reduced(height: int, width: int, stride: int) -> tuple[int, int]:
     return -(-height // stride), -(-width // stride)
 
 
-def stem(
-    channels: int, side: int, width: int, active: Layer | None = None, halvings: int | None = None
-) -> list[Layer]:
+def stem(channels: int, side: int, width: int, active: Layer | None = None, halvings: int | None = None) -> list[Layer]:
     """What a network begins with, up to a batch norm.
 
     Args:

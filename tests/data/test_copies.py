@@ -21,7 +21,7 @@ def scene(seed: int, side: int = 64) -> Image.Image:
     image = np.zeros((side, side, 3))
     for _ in range(8):
         cx, cy, sx, sy = *rng.random(2), *rng.uniform(0.05, 0.4, 2)
-        image += np.exp(-(((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))[..., None] * rng.uniform(-120, 160, 3)
+        image += np.exp(-(((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))[..., None] * rng.uniform(-70, 90, 3)
     return Image.fromarray(np.clip(image + 90 + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8))
 
 

@@ -662,7 +662,7 @@ def test_a_test_part_alone_is_for_testing(tmp_path: Path) -> None:
     [("squash", [0, 0, 85, 170, 255, 255]), ("crop", [85, 85, 85, 170, 170, 170]), ("pad", None)],
 )
 def test_fit(tmp_path: Path, fit: str, columns: list[int] | None) -> None:
-    bands = np.repeat(np.array([0, 85, 170, 255], np.uint8), 6)  # 24 wide, 12 high
+    bands = np.repeat(np.array([0, 85, 170, 254], np.uint8), 6)  # 24 wide, 12 high
     for name in "ab":
         for n in range(6):
             picture(tmp_path / name / f"{n}.png", Image.fromarray(np.tile(bands, (12, 1)) + n % 2))
