@@ -124,9 +124,10 @@ def draw(path: Path, images: Any, pairs: list[tuple[int, int]]) -> None:
 
 def show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        pairs = f"{row['equal_pairs']:,} equal and {row['near_pairs']:,} near pairs"
+        two = f"{row['near_pairs_of_two_classes']:,} of two classes"
+        pairs = f"{row['equal_pairs']:,} equal and {row['near_pairs']:,} near pairs ({two})"
         print(
-            f"{row['folder']}: {row['images']:,} images, {pairs} ({row['near_pairs_of_two_classes']:,} of two classes), "
+            f"{row['folder']}: {row['images']:,} images, {pairs}; "
             f"{row['images_with_a_copy']:,} images with a copy; "
             f"{row['test_images_also_in_train']:,} of {row['test_images']:,} test images are in train, too"
         )

@@ -208,7 +208,8 @@ def _correlation(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDAr
         values = np.where(seen, pictures, 0).astype(np.float64)
         parts.append(np.where(seen, values - values.sum((1, 2), keepdims=True) / count, 0))
     norms = np.sqrt((parts[0] ** 2).sum((1, 2)) * (parts[1] ** 2).sum((1, 2)))
-    return (parts[0] * parts[1]).sum((1, 2)) / np.maximum(norms, 1e-9)
+    found: npt.NDArray[np.float64] = (parts[0] * parts[1]).sum((1, 2)) / np.maximum(norms, 1e-9)
+    return found
 
 
 def _candidates(plain: Hashes, turned: Hashes, same: bool) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
