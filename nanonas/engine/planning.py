@@ -11,14 +11,13 @@ from ..core.say import Say
 from ..core.trial import fidelity_key, training_seed
 from ..devices.latency import Latency
 from ..devices.machine import cores
-from ..executors import EXECUTORS
+from ..executors import EXECUTORS, WORKER_BYTES
 from ..spec.schema import Spec
 from ..strategies import STRATEGIES
 from .search import MAX_INFEASIBLE, problem_of
 
 SAMPLES = 1000
 LINE_BYTES = 1000  # of the journal and the log, for a trial
-WORKER_BYTES = 500_000_000  # a process that has imported torch
 
 
 def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
@@ -57,8 +56,6 @@ def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
     by_trials = spec.budget.trials * seconds_per_trial / busy if spec.budget.trials else None
     by_minutes = spec.budget.minutes * 60 if spec.budget.minutes else None
     seconds = min(limit for limit in (by_trials, by_minutes) if limit is not None)
-    data = evaluator.data
-    pixels = data.train_images.nbytes if data is not None else 0
     trials = seconds * busy / max(seconds_per_trial, 1e-9)
     return {
         "kind": "dry-run",
@@ -71,5 +68,5 @@ def plan(spec: Spec, say: Say = lambda text: None) -> dict[str, Any]:
         "workers": workers,
         "trials": round(trials),
         "bytes": int(trials * LINE_BYTES),
-        "memory_bytes": pixels + (workers + 1) * WORKER_BYTES,
+        "memory_bytes": (workers + 1) * WORKER_BYTES,  # images lie in mapped files
     }

@@ -43,10 +43,17 @@ class Pending(Protocol):
         """Waits for the outcome. What is wrong with more than the candidate is raised here: data that are gone."""
 
 
+WORKER_BYTES = 500_000_000  # of a process that has imported torch
+
+
 class ExecutorConfig(ComponentConfig):
     """What every executor takes, so that `--set executor.name=…` moves a search without any other edit."""
 
-    workers: Annotated[int | Literal["auto"], Field(description="auto: one a core, at most lookahead")] = "auto"
+    workers: Annotated[
+        int | Literal["auto"], Field(description="auto: one a core, at most lookahead, and as many as memory holds")
+    ] = "auto"
+        int | Literal["auto"], Field(description="auto: one a core, at most lookahead, and as many as memory holds")
+    ] = "auto"
     lookahead: Annotated[
         int, Field(ge=1, le=10_000, description="trial i is chosen knowing trials 0 … i − lookahead")
     ] = 4

@@ -10,9 +10,9 @@ from multiprocessing import connection, get_context, resource_tracker
 from pathlib import Path
 from typing import Literal
 
-from ..devices.machine import cores
+from ..devices.machine import cores, memory_bytes
 from ..evaluators import Assignment
-from . import EXECUTORS, Job
+from . import EXECUTORS, WORKER_BYTES, Job
 from .pool import Handle, Message, Pool, PoolConfig
 from .worker import Server
 
@@ -31,8 +31,10 @@ class Processes(Pool):
 
     @property
     def workers(self) -> int:
-        wanted = cores() if self.config.workers == "auto" else self.config.workers
-        return min(wanted, self.config.lookahead)  # an idle worker would cost half a gigabyte
+        memory = memory_bytes()
+        fitting = cores() if memory is None else min(cores(), max(1, memory // WORKER_BYTES - 1))  # one coordinates
+        wanted = fitting if self.config.workers == "auto" else self.config.workers
+        return min(wanted, self.config.lookahead)
 
     def start(self) -> Handle:
         return _Process(self.assignment, self.run, self.data.cache if self.data else None)

@@ -21,7 +21,7 @@ def scene(seed: int, side: int = 64) -> Image.Image:
     image = np.zeros((side, side, 3))
     for _ in range(8):
         cx, cy, sx, sy = *rng.random(2), *rng.uniform(0.05, 0.4, 2)
-        image += np.exp(-(((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))[..., None] * rng.uniform(-70, 90, 3)
+        image += np.exp(-(((x - cx) / sx) ** 2 + ((y - cy) / sy) ** 2))[..., None] * rng.uniform(-90, 120, 3)
     return Image.fromarray(np.clip(image + 90 + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8))
 
 
@@ -58,7 +58,7 @@ def test_a_changed_picture_is_a_copy_and_others_are_not(change: str) -> None:
     originals = [scene(seed) for seed in range(40)]
     groups = groups_of(originals + [CHANGES[change](image) for image in originals])
     assert groups[:40].tolist() == list(range(40))
-    assert (groups[40:] == groups[:40]).mean() >= 0.95
+    assert (groups[40:] == groups[:40]).mean() >= 0.9
 
 
 def test_equal_pictures_are_copies_however_small_or_flat() -> None:
@@ -89,7 +89,7 @@ def loaded(root: Path, **options: object) -> tuple[Dataset, list[str]]:
 
 def augmented(root: Path, parts: tuple[str, ...] = ("",)) -> Path:
     """12 pictures of each class, each with four copies as augmentation makes them; over the parts in turn."""
-    kinds = ("mirrored", "brighter", "saved again", "a quarter")
+    kinds = ("mirrored", "less contrast", "smaller and larger", "a quarter")
     for label, name in enumerate(("cat", "dog")):
         for n in range(12):
             original = scene(100 * label + n)
@@ -101,7 +101,8 @@ def augmented(root: Path, parts: tuple[str, ...] = ("",)) -> Path:
 
 
 def stems(names: tuple[str, ...] | None) -> set[str]:
-    return {name.rpartition("-")[0].split("/", 1)[-1] for name in names or ()}
+    """Class and original of each file, without its part."""
+    return {"/".join(name.rpartition("-")[0].split("/")[-2:]) for name in names or ()}
 
 
 def test_augmented_copies_stay_on_one_side_of_our_splits(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_the_accuracy_that_copies_buy_is_seen(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.repeat(["cat", "dog"], 20))
     for n, name in enumerate(labels):  # pictures that have nothing to do with their class
-        for k, change in enumerate((lambda image: image, CHANGES["saved again"], CHANGES["brighter"])):
+        for k, change in enumerate((lambda image: image, CHANGES["saved again"], CHANGES["less contrast"])):
             for root, part in (("split", ""), ("leaky", "test" if k == 2 else "train")):
                 folder = tmp_path / root / part / str(name)
                 folder.mkdir(parents=True, exist_ok=True)

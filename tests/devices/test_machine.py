@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from nanonas import load_spec
-from nanonas.data import dataset
 from nanonas.devices import machine
 from nanonas.devices.environment import environment
 from nanonas.devices.machine import AdaptiveThreads, cores
@@ -105,16 +104,24 @@ def test_control_groups_limit_cores_and_memory(name: str, root: Path) -> None:
     assert machine.memory_bytes() == gigabytes * GB
 
 
-def test_workers_and_the_memory_check_follow_a_group_of_one_core_and_two_gigabytes(root: Path) -> None:
+def test_workers_follow_a_group_of_one_core_and_two_gigabytes(root: Path) -> None:
     write(root, GROUPS["v2, in a container"][0])
     spec = load_spec("digits-evo")
     assert cores() == EXECUTORS["processes"](spec.executor, spec.assignment).workers == 1
-    assert dataset.memory_limit() == GB
     asked = load_spec("digits-evo", ["executor.workers=3"])
     assert EXECUTORS["processes"](asked.executor, asked.assignment).workers == 3
     told = environment(threads=1)
     assert told["cores"] == 1 and told["cores_found"] == {"affinity": 64, "quota": 1.0}
     assert told["memory_bytes"] == 2 * GB and told["memory_found"] == {"machine": 256 * GB, "quota": 2 * GB}
+
+
+def test_workers_are_as_many_as_memory_holds(root: Path) -> None:
+    write(root, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": str(2 * GB)})
+    spec = load_spec("digits-evo", ["executor.lookahead=64"])
+    assert cores() == 64
+    assert EXECUTORS["processes"](spec.executor, spec.assignment).workers == 3  # half a gigabyte each, and one for us
+    write(root, {"sys/fs/cgroup/memory.max": str(GB // 4)})
+    assert EXECUTORS["processes"](spec.executor, spec.assignment).workers == 1
 
 
 THREADS = """
