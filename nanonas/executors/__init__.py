@@ -52,8 +52,6 @@ class ExecutorConfig(ComponentConfig):
     workers: Annotated[
         int | Literal["auto"], Field(description="auto: one a core, at most lookahead, and as many as memory holds")
     ] = "auto"
-        int | Literal["auto"], Field(description="auto: one a core, at most lookahead, and as many as memory holds")
-    ] = "auto"
     lookahead: Annotated[
         int, Field(ge=1, le=10_000, description="trial i is chosen knowing trials 0 … i − lookahead")
     ] = 4
