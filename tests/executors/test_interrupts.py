@@ -141,6 +141,8 @@ def test_a_worker_that_dies_is_replaced_and_a_time_out_is_a_failed_trial(
     os.kill(spawned[0], signal.SIGKILL)
     assert process.wait(timeout=120) == 0, process.communicate()
     assert lines(run) == undisturbed
-    spec = load_spec("digits-evo", [*SETS, "budget.trials=1", "executor.timeout_seconds=0.001", "seed=1"])
+    spec = load_spec(
+        "digits-evo", [*SETS, "budget.trials=1", "executor.workers=1", "executor.timeout_seconds=0.001", "seed=1"]
+    )
     (trial,) = search(spec, tmp_path / "late")
     assert trial.error == "ran longer than 0.001 seconds"
