@@ -3,10 +3,12 @@
 import argparse
 import json
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,13 @@ def this_machine() -> str | None:
 def machine_of(row: dict[str, Any]) -> str | None:
     """The GPU, or the processor with its widest instructions: in bfloat16 trainings score differently."""
     told = row.get("environment")
-    return str(next(iter(told["gpu"]), told["cpu"])) if told else None
+    return str(next(iter(told.get("gpu", [])), told["cpu"])) if told else None
+
+
+def needs(*packages: str, extra: str) -> None:
+    """Ends the script with one line where a package is missing."""
+    if missing := [name for name in packages if find_spec(name) is None]:
+        sys.exit(f"{missing[0]} is not installed; type: pip install -e '.[{extra}]'")
 
 
 def side_by_side(function: Callable[[Any], Any], jobs: Sequence[Any]) -> Iterator[Any]:

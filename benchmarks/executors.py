@@ -26,7 +26,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from common import Record, this_machine
+from common import Record, needs, this_machine
 
 from nanonas import load_spec, search
 
@@ -158,6 +158,7 @@ def speed() -> None:
 
 
 def node() -> None:
+    needs("ray", extra="ray")
     if RECORD.has(what="node"):
         return
     ray: Any = import_module("ray")

@@ -1,7 +1,7 @@
 """Breaks searches, resumes them, and says whether anything was lost.
 
     python benchmarks/faults.py                    everything: 180 + 20 kills, every other fault 20 times
-    python benchmarks/faults.py --only "torn last line" --times 3
+    python benchmarks/faults.py --only "a torn last line" --times 3
     python benchmarks/faults.py --show
 
 A drill is a search of 30 trials by the command line, two workers, an evaluator of 20 ms (a smooth score of the

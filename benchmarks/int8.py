@@ -13,7 +13,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from common import Record
+from common import Record, needs
 
 from nanonas import export, load_model
 from nanonas.data.dataset import load_dataset
@@ -80,6 +80,7 @@ def main() -> None:
     )
     parser.add_argument("--no-record", action="store_true", help="print, and keep nothing")
     arguments = parser.parse_args()
+    needs("executorch", extra="executorch")
     row = measure(arguments.run, arguments.rounds, arguments.sets)
     if not arguments.no_record:
         Record("int8").append(row)

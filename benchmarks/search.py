@@ -29,7 +29,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a search a core
 
 import peers
-from common import Record, StrategyClock
+from common import Record, StrategyClock, needs
 
 from nanonas import load_spec, search
 from nanonas.core.pareto import hypervolume
@@ -200,7 +200,10 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print what is there and stop")
     arguments = parser.parse_args()
     if arguments.table and not arguments.show:
-        measure(arguments.only or NAMES, arguments.seeds, arguments.table, arguments.processes)
+        names = arguments.only or NAMES
+        if {*names} & {*PEERS, *FRONTS_PEERS}:
+            needs("optuna", "neps", "pymoo", extra="peers")
+        measure(names, arguments.seeds, arguments.table, arguments.processes)
     print("\n".join(tables(RECORD.rows())))
 
 

@@ -35,7 +35,8 @@ def eval(  # the command's name
     """
     from nanonas.cli import report
     from nanonas.cli.output import Output, run_argument
-    from nanonas.finish.evaluate import evaluate
 
-    output = Output(json, quiet)
-    output.result(evaluate(run_argument(target), set_ or (), trust, output.say), report.eval_table)
+    output, path = Output(json, quiet), run_argument(target)
+    from nanonas.finish.evaluate import evaluate  # torch
+
+    output.result(evaluate(path, set_ or (), trust, output.say), report.eval_table)

@@ -43,13 +43,15 @@ def export(
     """
     from nanonas.cli import report
     from nanonas.cli.output import Output, run_argument
-    from nanonas.finish.export import export as export_model
 
     output = Output(json, quiet)
     if not format and not int8:
         raise typer.BadParameter("give at least one, e.g. --format onnx", param_hint="--format")
+    path = run_argument(run)
+    from nanonas.finish.export import export as export_model  # torch
+
     document = export_model(
-        run_argument(run),
+        path,
         format or (),
         int8,
         set_ or (),

@@ -29,10 +29,10 @@ def train(
     """
     from nanonas.cli import report
     from nanonas.cli.output import Output, run_argument
-    from nanonas.finish.train import train as train_winner
 
-    output = Output(json, quiet)
-    path = run_argument(run)
+    output, path = Output(json, quiet), run_argument(run)
+    from nanonas.finish.train import train as train_winner  # torch
+
     try:
         with report.TrainView(output) as view:
             result = train_winner(path, genotype, set_ or (), out, view.say, view.update)

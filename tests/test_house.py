@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -46,9 +47,10 @@ TORCH_ROOMS = {"training", "models", "finish"}  # but for the recipe
 IMPORTED_AS = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 
 
-def modules() -> list[Path]:
+@cache
+def modules() -> tuple[Path, ...]:
     folders = (ROOT / "nanonas").rglob("*.py"), (ROOT / "commands").glob("*.py")
-    return [path for folder in folders for path in folder if path.name != "__main__.py"]
+    return tuple(path for folder in folders for path in folder if path.name != "__main__.py")
 
 
 def dotted(path: Path) -> str:
@@ -57,9 +59,13 @@ def dotted(path: Path) -> str:
     return ".".join(["nanonas", *parts]).removesuffix(".__init__")
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """The modules of nanonas that a module names in any import: in functions and under TYPE_CHECKING, too."""
-    known = {dotted(module) for module in modules()} | {"nanonas.presets"}
+    return frozenset(_imports(path, {dotted(module) for module in modules()} | {"nanonas.presets"}))
+
+
+def _imports(path: Path, known: set[str]) -> Iterator[str]:
     package = dotted(path).split(".")[: None if path.name == "__init__.py" else -1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):

@@ -237,13 +237,13 @@ def test_the_pipeline_runs_through_pipes(tmp_path: Path) -> None:
     command = (
         f"{nanonas} search --preset digits-evo {tiny} --set budget.trials=2 --set executor.name=inline --workers 1"
         " --json --quiet"
-        f" | {nanonas} train - --json | {nanonas} export - --format onnx --format torchscript --format pt2 --json"
+        f" | {nanonas} train - --json | {nanonas} export - --format torchscript --format pt2 --json"
     )
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["run"] == "runs/digits-evo-seed0"
-    assert [entry["format"] for entry in document["files"]] == ["onnx", "torchscript", "pt2"]
+    assert [entry["format"] for entry in document["files"]] == ["torchscript", "pt2"]
     assert all((tmp_path / document["run"] / entry["path"]).exists() for entry in document["files"])
     evaluated = call("eval", "-", "--json", stdin=json.dumps({"run": str(tmp_path / document["run"])}))
     assert json.loads(evaluated.stdout)["kind"] == "eval"

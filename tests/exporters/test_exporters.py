@@ -533,11 +533,11 @@ def test_an_unknown_suffix_lists_the_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("space", list(SPACES))
 def test_random_networks_export(space: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three of those of benchmarks/exports.py: ONNX, TorchScript and pt2 at batches of 1, 2 and 7."""
+    """Two of those of benchmarks/exports.py: ONNX, TorchScript and pt2 at batches of 1, 2 and 7."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     exports = importlib.import_module("exports")
     shallow = {"cells": 1} if space == "nasbench201" else {"depths": [1]} if space == "mobile" else {"cells": [1]}
     settings = [given | shallow for given in exports.SETTINGS.get(space, [{}])]
     monkeypatch.setitem(exports.SETTINGS, space, settings)  # the others take minutes
-    row = exports.measure(space, 3, 0)
-    assert (row["genotypes"], row["failures"]) == (3, [])
+    row = exports.measure(space, 2, 0)
+    assert (row["genotypes"], row["failures"]) == (2, [])

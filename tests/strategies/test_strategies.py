@@ -168,7 +168,7 @@ def test_with_repeats_equal_networks_come_again_but_no_genotype(strategy: str, t
 
 
 def test_an_exhausted_space_stops_with_a_message(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nanonas.engine.search.MAX_REPEATS", 200)
+    monkeypatch.setattr("nanonas.engine.search.MAX_REPEATS", 50)
     tiny = {"name": "nano", "operations": ["skip_connect", "none"], "widths": [16], "cells": [1]}
     spec = make_spec(name, space=tiny, budget={"trials": 100_000})
     said: list[str] = []

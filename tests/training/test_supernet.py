@@ -64,9 +64,13 @@ def test_the_learning_rate_falls_over_as_many_epochs_as_there_are() -> None:
     assert trainer.recipe.epochs == evaluator.fidelity["epochs"]
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    return outcomes(search(make_spec(), tmp_path_factory.mktemp("straight") / "run"))
+
+
 @pytest.mark.parametrize("loss", ["nothing", "checkpoint", "line"])
-def test_a_resumed_search_equals_a_straight_one(loss: str, tmp_path: Path) -> None:
-    straight = outcomes(search(make_spec(), tmp_path / "straight"))
+def test_a_resumed_search_equals_a_straight_one(loss: str, straight: list[Any], tmp_path: Path) -> None:
     list(islice(search(make_spec(), tmp_path / "run"), 2))
     if loss == "checkpoint":
         (tmp_path / "run" / "supernet.safetensors").unlink()
