@@ -140,6 +140,16 @@ def test_the_table_of_rooms_is_in_their_order() -> None:
     assert re.findall(r"^\| `(?:nanonas/)?(\w+?)(?:/|\.py)` \|", said, re.MULTILINE) == ROOMS
 
 
+def test_only_one_room_opens_test_data() -> None:
+    opened = {
+        dotted(path)
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "test"
+    }
+    assert opened and {room(module) for module in opened} == {"finish"}
+
+
 def test_every_base_dependency_is_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = {re.split(r"[^\w-]", text)[0] for text in project["dependencies"]}
