@@ -1,6 +1,5 @@
 """Classifier: a trained network with all that is needed to use it; its two files in the run directory."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +20,7 @@ from ..data.picture import PAD, Fit, Form, Range
 from ..networks.weights import load_tensors, save_tensors
 from ..runs.directory import existing_run
 from ..spaces import SPACES
+from .inference import Model, normalized
 
 
 class Card(BaseModel):
@@ -86,6 +86,17 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network(x)
         return logits
+
+    def as_model(self) -> Model:
+        """For scoring many images; it is put into evaluation mode."""
+
+        @torch.inference_mode()
+        def run(images: np.ndarray) -> np.ndarray:
+            logits: np.ndarray = self(torch.from_numpy(images)).numpy()
+            return logits
+
+        card = self.eval().card
+        return Model(run, card.classes, card.input_size, card.mean, card.std, several=True)
 
     def preprocess(self, images: Any) -> Tensor:
         """What `forward` wants: from a path, a PIL image, uint8 pixels (H, W, C) or (N, H, W, C), or a list."""
@@ -162,12 +173,6 @@ def _most(a: Any, b: Any) -> Any:
 
 def _traced() -> bool:
     return torch._C._get_tracing_state() is not None
-
-
-def normalized(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(N, H, W, C) uint8 → (N, C, H, W) float32, what every exported file takes: (pixel / 255 − mean) / std."""
-    x = (pixels / np.float32(255) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def save_model(run: Path, classifier: Classifier) -> None:
