@@ -42,7 +42,7 @@ def layer_cam(network: ChainNetwork, images: Tensor, classes: Tensor) -> Tensor:
             x = block(x)
             maps.append(x)
         scores = network.head(pooled(x)).gather(1, classes[:, None])
-        chosen = _chosen(maps)
+        chosen = chosen_maps(maps)
         gradients = torch.autograd.grad(scores.sum(), chosen)
     found = []
     for features, gradient in zip(chosen, gradients, strict=True):
@@ -54,7 +54,7 @@ def layer_cam(network: ChainNetwork, images: Tensor, classes: Tensor) -> Tensor:
     return torch.stack(found).amax(0)
 
 
-def _chosen(maps: Sequence[Tensor]) -> list[Tensor]:
+def chosen_maps(maps: Sequence[Tensor]) -> list[Tensor]:
     """The last, and one before it where that is small."""
     side = min(maps[-1].shape[2:])
     if side >= SMALL:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from nanonas import predict
 from nanonas.core.errors import RunError
-from nanonas.models.heatmap import layer_cam, overlay, safe_name
+from nanonas.models.heatmap import chosen_maps, layer_cam, overlay, safe_name
 from nanonas.networks.layers import Conv, Linear, relu
 from nanonas.networks.network import ChainNetwork
 
@@ -48,11 +48,13 @@ def test_the_heat_lies_where_the_evidence_for_the_class_is(
     assert heat[other] == 0
 
 
-def test_a_small_map_is_sharpened_by_an_earlier_one() -> None:
-    (heat,) = layer_cam(network(3), spots(), torch.tensor([0]))  # 4×4, of which one place is hot, and 8×8
-    assert heat[5, 5] > 0.9
-    earlier = heat[4:8, 4:8].mean()
-    assert earlier > heat[8:12, 8:12].mean()
+@pytest.mark.parametrize(("side", "used"), [(64, [16]), (32, [8, 16]), (16, [4, 8]), (4, [1, 2])])
+def test_where_the_last_map_is_small_an_earlier_one_is_added(side: int, used: list[int]) -> None:
+    blocks = network(2).blocks
+    maps = [torch.zeros(1, 2, side, side)]
+    for block in blocks:
+        maps.append(block(maps[-1]))
+    assert [found.shape[2] for found in chosen_maps(maps[1:])] == used
 
 
 def test_an_image_without_evidence_is_cold() -> None:
