@@ -35,10 +35,10 @@ class RowFile:
         self._bytes = 0
         if path.is_dir():
             raise RunError(f"{path} is a folder; name a file, such as {path / 'out.csv'}")
-        if path.exists() and stat.S_ISREG(path.stat().st_mode):
+        if path.exists() and stat.S_ISREG(path.stat().st_mode) and path.stat().st_size:
             with path.open("rb") as file:
                 first = file.readline(1000).removeprefix(BYTE_ORDER_MARK).rstrip(b"\r\n")
-            if first not in (b"", _text([COLUMNS]).rstrip(b"\r\n")):
+            if first != _text([COLUMNS]).rstrip(b"\r\n"):
                 raise RunError(f"{path} exists and is no table of nanonas predict; choose another name")
 
     def __enter__(self) -> Self:

@@ -94,10 +94,8 @@ def test_rows_are_those_of_the_document(model: Path, photos: Path, tmp_path: Pat
         assert row["path"] == image["path"]
         assert (row["class"] or None, row["error"] or None) == (image["class"], image["error"])
         if not image["error"]:
-            told = [row["probability"], row["second_probability"], row["third_probability"]]
-            assert [float(text) for text in told] == pytest.approx(
-                [one["probability"] for one in image["top"]], abs=1e-6
-            )
+            told = [float(row[name]) for name in ("probability", "second_probability", "third_probability")]
+            assert told == pytest.approx([one["probability"] for one in image["top"]], abs=1e-6)
             assert [row["second"], row["third"]] == [one["class"] for one in image["top"][1:]]
     assert "not a readable image" in rows[3]["error"]
 

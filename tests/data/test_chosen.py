@@ -32,7 +32,7 @@ def test_a_file_that_is_named_needs_no_extension() -> None:
 
 def test_a_pattern_is_that_of_a_shell() -> None:
     assert chosen_images(["b/*.*"]) == ["b/10.png", "b/2.JPG", "b/t.txt"]
-    assert chosen_images(["**/*.png"]) == ["b/10.png"]
+    assert chosen_images(["**/*.gif"]) == ["b/inside/x.gif"]
     assert chosen_images(["b/.w*"]) == ["b/.w.png"]
     assert chosen_images(["b/in*"]) == ["b/inside/x.gif"]
 

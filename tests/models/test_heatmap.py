@@ -16,7 +16,7 @@ from nanonas.networks.network import ChainNetwork
 
 def network(pools: int = 0) -> ChainNetwork:
     """Class 0 is red, class 1 is green: a 1×1 convolution, and as many that halve the image."""
-    blocks = [[Conv(2, 2, 1), relu()], *([Conv(2, 2, 2, stride=2), relu()] for _ in range(pools))]
+    blocks = [[Conv(2, 2, 1), relu()], *([Conv(2, 2, 3, stride=2), relu()] for _ in range(pools))]
     found = ChainNetwork(blocks, Linear(2, 2), 0.0).eval()
     with torch.no_grad():
         for parameter in found.parameters():

@@ -105,9 +105,7 @@ def test_a_pipe_is_no_image_and_is_not_waited_for(exported_run: Path, tmp_path: 
     assert found.error == f"cannot read {tmp_path / 'y.png'}: No such file or directory"
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in EXPORTERS if EXPORTERS[name].holds_code and not EXPORTERS[name].extra]
-)
+@pytest.mark.parametrize("name", [external(name) for name in EXPORTERS if EXPORTERS[name].holds_code])
 def test_a_file_that_can_hold_code_needs_trust(name: str, exported_run: Path, pictures: Path, tmp_path: Path) -> None:
     stray = Path(shutil.copy(exported_run / "exports" / EXPORTERS[name].file_name, tmp_path))
     with pytest.raises(ExportError, match="--trust"):
