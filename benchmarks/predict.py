@@ -41,7 +41,7 @@ from nanonas.models.prediction import Predictor
 from nanonas.spaces import SPACES
 
 RECORD = Record("predict")
-GENOTYPE = "w24/pool48:conv3e3x1s/stride64:fused3e3x1/keep32:fused3e3x1s"
+GENOTYPE = "w24/pool48:conv3e3x1s/stride64:fused3e3x1/keep64:fused3e3x1s"
 WIDTH, HEIGHT, QUALITY = 640, 480, 85
 
 
