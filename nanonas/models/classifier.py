@@ -154,7 +154,8 @@ def fitted(x: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
     if fit == "crop":
         high, wide = _least(h, _most(1, w * height // width)), _least(w, _most(1, h * width // height))
         top, left = (h - high) // 2, (w - wide) // 2
-        return x[:, :, top : top + high, left : left + wide]
+        # of a slice, an export to ONNX does not know the size
+        return x.index_select(2, top + torch.arange(high)).index_select(3, left + torch.arange(wide))
     if fit == "pad":
         high, wide = _most(h, -(-w * height // width)), _most(w, -(-h * width // height))
         top, left = (high - h) // 2, (wide - w) // 2

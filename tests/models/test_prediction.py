@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import nanonas
 from nanonas import load_model, predict
 from nanonas.core.errors import DataError, ExportError, RunError
 from nanonas.exporters import EXPORTERS
-from nanonas.finish.export import targets_of
+from nanonas.finish.export import metadata_of, targets_of
 from nanonas.models import prediction
+from nanonas.models.classifier import Classifier, WithPreprocessing, save_model
 from nanonas.models.inference import Model
 from nanonas.models.prediction import BATCH, Predictor
 
@@ -176,3 +178,25 @@ def test_who_stops_listening_waits_for_no_image(
 def test_predict_is_a_verb_of_the_package() -> None:
     assert nanonas.predict is predict
     assert "predict" in nanonas.__all__
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTERS if EXPORTERS[name].takes_pixels])
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+def test_each_fit_is_the_same_in_a_run_and_in_its_file(
+    fit: str, name: str, trained_run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    before = load_model(run)
+    card = before.card.model_copy(update={"data": before.card.data.model_copy(update={"fit": fit})})
+    classifier = Classifier(card)
+    classifier.load_state_dict(before.state_dict())
+    save_model(run, classifier.eval())
+    network, file = WithPreprocessing(classifier.network, card).eval(), tmp_path / EXPORTERS[name].file_name
+    example = torch.zeros(2, 9, 9, 1, dtype=torch.uint8)
+    EXPORTERS[name].write(network, example, file, metadata_of(classifier, True).texts())
+    expected = list(predict(run, [pictures]))
+    assert fit == "squash" or expected != list(predict(trained_run, [pictures]))
+    found = list(predict(file, [pictures], trust=True))
+    assert [one.answer for one in found] == [one.answer for one in expected]
+    for ours, other in zip(found, expected, strict=True):
+        assert [p for _, p in ours.top] == pytest.approx([p for _, p in other.top], abs=0.01)
