@@ -150,7 +150,8 @@ def main() -> None:
         measured = measure(predictor, paths, arguments.rounds, folder / "out.csv")
     asked = {"images": len(paths), "rounds": arguments.rounds, "side": arguments.side, "pixels": arguments.pixels}
     source = arguments.root.name if arguments.root else f"{WIDTH}×{HEIGHT}"
-    row = {"source": source, **asked, "cores": cores(), **measured, "environment": environment(threads=1)}
+    load = round(os.getloadavg()[0], 1)  # of all that ran beside it and of itself
+    row = {"source": source, **asked, "cores": cores(), "load": load, **measured, "environment": environment(threads=1)}
     print({key: value for key, value in row.items() if key != "environment"})
     if not arguments.no_record:
         RECORD.append(row)
