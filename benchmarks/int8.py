@@ -40,7 +40,7 @@ def measure(run: Path, rounds: int, sets: list[str]) -> dict[str, Any]:
     }
     count_test_look(run, "eval")
     pixels, labels = load_dataset(override_data(classifier.card.data, sets)).test()
-    expected = Model.of_network(classifier).outputs(pixels).argmax(1)
+    expected = classifier.as_model().outputs(pixels).argmax(1)
     found = {name: model.outputs(pixels).argmax(1) for name, model in models.items()}
     times: dict[str, list[float]] = {name: [] for name in models}
     with threads(1):

@@ -6,7 +6,7 @@ import typer
 
 from nanonas.cli import completion
 
-from .options import Json, Quiet, SetData
+from .options import Json, Quiet, SetData, Trust
 
 
 def eval(  # the command's name
@@ -19,9 +19,7 @@ def eval(  # the command's name
         ),
     ],
     set_: SetData = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load a .ts, .pt2 or .pte from elsewhere, though it can hold code.")
-    ] = False,
+    trust: Trust = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

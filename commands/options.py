@@ -25,6 +25,9 @@ SetData = Annotated[
     list[str] | None, _set("Change a key of data, such as data.root when the images have moved.", data_settings)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document; all else goes to stderr.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Load a .ts, .pt2 or .pte from elsewhere, though it can hold code.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and errors.")]
 Run = Annotated[
     str,

@@ -1,6 +1,6 @@
 """nanoNAS: neural architecture search in minutes on one machine.
 
-from nanonas import load_spec, search, train, evaluate, export, compare, load_model
+from nanonas import load_spec, search, train, evaluate, export, predict, compare, load_model
 spec = load_spec("digits-evo")
 for trial in search(spec, "runs/mine"):
     print(trial.genotype, trial.metrics)
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from .finish.export import export
     from .finish.train import train
     from .models.classifier import load_model
+    from .models.prediction import predict
     from .spec.load import load_spec
 
-__all__ = ["compare", "evaluate", "export", "load_model", "load_spec", "search", "train"]
+__all__ = ["compare", "evaluate", "export", "load_model", "load_spec", "predict", "search", "train"]
 
 _HOMES = {
     "compare": "comparison.compare",
@@ -26,6 +27,7 @@ _HOMES = {
     "export": "finish.export",
     "load_model": "models.classifier",
     "load_spec": "spec.load",
+    "predict": "models.prediction",
     "search": "engine.search",
     "train": "finish.train",
 }

@@ -49,7 +49,7 @@ class _Flags:
 
 
 class Command(_Flags, TyperCommand):
-    """One of the six."""
+    """One of the seven."""
 
 
 class Commands(_Flags, TyperGroup):
@@ -125,9 +125,9 @@ def nanonas(
 
 
 def _assemble() -> None:
-    from .commands import compare, eval, export, presets, search, train
+    from .commands import compare, eval, export, predict, presets, search, train
 
-    for module in (search, train, eval, export, compare, presets):
+    for module in (search, train, eval, export, predict, compare, presets):
         name = module.__name__.rpartition(".")[2]
         app.command(name, cls=Command)(_with_homes(getattr(module, name)))
 

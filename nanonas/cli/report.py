@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -305,6 +306,30 @@ def export_table(document: dict[str, Any]) -> RenderableType:
             f"{100 * entry['top1_agreement']:.4g} %",
         )
     return Group(Text(f"in {document['run']}"), table, Text(f"model card: {document['run']}/exports/model.md"))
+
+
+def predict_table(document: dict[str, Any]) -> RenderableType:
+    """An image a row; where the rows lie in a file, how many of each class."""
+    images = document["images"]
+    if "csv" in document:
+        counts = Counter("unreadable" if image["error"] else image["class"] for image in images)
+        counted = Table("class", "images", box=None, pad_edge=False)
+        for name, number in counts.most_common():
+            counted.add_row(Text(name), f"{number:,}")
+        return Group(counted, Text(f"rows: {document['csv']}"))
+    table = Table("path", "class", "probability", "next", box=None, pad_edge=False)
+    wrong = []
+    for image in images:
+        path = Text(image["path"], overflow="fold")
+        if image["error"]:
+            table.add_row(path, "–", "–", "unreadable")
+            wrong.append(Text(image["error"]))
+            continue
+        best, others = image["most_probable"], image["top"][1:]
+        answer = image["class"] if image["class"] == best else f"{image['class']} ({best}?)"
+        following = ", ".join(f"{other['class']} {percent(other['probability'])}" for other in others)
+        table.add_row(path, Text(answer), percent(image["probability"]), Text(following))
+    return Group(table, *wrong)
 
 
 def plan_table(document: dict[str, Any]) -> RenderableType:

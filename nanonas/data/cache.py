@@ -28,6 +28,7 @@ from ..core.errors import DataError
 VERSION = 2  # one more whenever the same files would be decoded to other pixels
 CHUNK_IMAGES = 256
 CHUNK_BYTES = 1 << 26
+PIXELS_AT_ONCE = 500 * 64 * 64  # of a batch in float32, so that its activations fit into memory too
 SMALLEST_STD = 1e-3
 TEMPORARY = ".nanonas-decoding-"
 ABANDONED_SECONDS = 24 * 3600
@@ -215,6 +216,11 @@ def scratch(path: Path) -> Iterator[Path]:
 def chunk_of(shape: tuple[int, ...]) -> int:
     """How many images of a shape are decoded or copied at a time."""
     return max(1, min(CHUNK_IMAGES, CHUNK_BYTES // math.prod(shape)))
+
+
+def at_once(area: int, most: int) -> int:
+    """How many images of so many pixels a network works on at a time, where nothing depends on it."""
+    return max(1, min(most, PIXELS_AT_ONCE // area))
 
 
 def write_array(path: Path, kind: str, shape: tuple[int, ...], blocks: Iterable[npt.NDArray[Any]]) -> None:

@@ -5,7 +5,6 @@ Nothing is written outside the cache when `data.root` holds the data. Test image
 """
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from ..core.config import Config, absolute
 from ..core.errors import DataError
 from ..core.registry import Registry
-from ..core.say import Say
+from ..core.say import Say, paced
 from ..core.task import Task
 from . import folder, published
 from .cache import Entry, Indices, Labels, Pixels, cache_dir, entry_path, read_beside, read_entry, read_names, read_part
@@ -238,7 +237,7 @@ def load_dataset(config: DataConfig, say: Say = lambda message: None, testing: b
     except DataError:
         if cache.exists():
             say(f"warning: the cache entry {cache} was damaged; decoding again")
-        Decoder(cache, config.name, config.copies == "drop", config.range, partial(_progress, say)).write(source.read())
+        Decoder(cache, config.name, config.copies == "drop", config.range, partial(paced, say)).write(source.read())
         entry = read_entry(cache)
     for note in entry.meta.notes:
         say(f"warning: {note}")
@@ -284,19 +283,6 @@ def _opened(cache: Path, entry: Entry) -> Dataset:
     )
 
 
-def _progress(say: Say, text: str) -> Callable[[int, int], None]:
-    """Says how far a job is, once it has taken longer than people wait without a word, and then now and again."""
-    due = time.monotonic() + 2
-
-    def report(done: int, total: int) -> None:
-        nonlocal due
-        if time.monotonic() >= due and done < total:
-            due = time.monotonic() + 5
-            say(text.format(done, total))
-
-    return report
-
-
 # ---- the data sets
 
 
@@ -325,7 +311,7 @@ def _torchvision(kind: str) -> Callable[[DataConfig, Say], Source]:
                 root or cache_dir() / "downloads",
                 is_ours=root is None,
                 say=say,
-                progress=_progress(say, f"downloading {kind}: {{:,}} of {{:,}} MB"),
+                progress=paced(say, f"downloading {kind}: {{:,}} of {{:,}} MB"),
             )
             return Raw.of_two(classes, train, test, config.image_size)
 
@@ -353,7 +339,7 @@ def _folder(config: DataConfig, say: Say) -> Source:
         say(f"warning: {warning}")
 
     def read() -> Raw:
-        progress = _progress(say, "looking at the headers of {:,} of {:,} images")
+        progress = paced(say, "looking at the headers of {:,} of {:,} images")
         images, warnings = listing.open(config.image_size, config.fit, progress)
         for warning in warnings:
             say(f"warning: {warning}")

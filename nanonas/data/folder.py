@@ -222,7 +222,7 @@ def _listing(root: Path, homes: Mapping[int, Path], groups: str | None, notes: l
                 + (f" (and {len(difference) - 1} more)" if len(difference) > 1 else "")
             )
         for label, name in enumerate(classes):
-            images, more, out = _images(str(home / name))
+            images, more, out = images_in(str(home / name))
             if not images:
                 raise DataError(f"class {name!r} has no images: {home / name} holds no {', '.join(sorted(EXTENSIONS))}")
             paths += images
@@ -356,9 +356,9 @@ def _is_marked(folder: Path) -> bool:
     return any(all((folder / name).is_file() for name in names) for names in OURS)
 
 
-def _images(folder: str) -> tuple[list[str], list[str], set[str]]:
-    """The images of a class, in the same order on every machine; other files; and the names of folders that a server or
-    system keeps."""
+def images_in(folder: str) -> tuple[list[str], list[str], set[str]]:
+    """The images in a folder and those inside it, in the same order on every machine; other files; and the names of
+    folders that a server or system keeps."""
     found: list[str] = []
     other, skipped, seen = list[str](), set[str](), set[str]()
     for here, folders, names in os.walk(folder, onerror=_raise, followlinks=True):

@@ -8,12 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PIXELS_AT_ONCE = 500 * 64 * 64  # of a batch in float32, so that its activations fit into memory too
-
-
-def at_once(area: int, most: int) -> int:
-    """How many images of so many pixels are worked on at a time, where nothing depends on it."""
-    return max(1, min(most, PIXELS_AT_ONCE // area))
+from .cache import at_once
 
 
 @dataclass(frozen=True)

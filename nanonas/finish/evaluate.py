@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ExportError, NanonasError, RunError
 from ..core.files import document, write_json
 from ..core.say import Say
 from ..data.dataset import Dataset, load_dataset
 from ..devices.environment import environment
 from ..devices.timing import when_busy
-from ..exporters import Metadata, by_suffix, reason
 from ..models.classifier import load_model
+from ..models.exported import is_model_file, open_file
 from ..models.inference import Model
-from ..runs.directory import Log, check_contents, count_test_look, locked, other_source
-from ..runs.exported import exported_files, made_here, sha256
+from ..runs.directory import Log, count_test_look, locked, other_source
 from ..spec.load import override_data
 
 CALIBRATION_BINS = 15
@@ -40,17 +38,15 @@ def evaluate(
         ExportError: the file is damaged, of no known format, or not trusted.
     """
     target = Path(target)
-    if target.is_file():
+    if is_model_file(target):
         return _evaluate_file(target, overrides, trust, say)
-    if target.suffix in by_suffix():
-        raise RunError(f"{target} does not exist; files are made by: nanonas export RUN --format onnx")
     return _evaluate_run(target, overrides, say)
 
 
 def _evaluate_run(run: Path, overrides: Sequence[str], say: Say) -> dict[str, Any]:
     classifier = load_model(run)
     card, log = classifier.card, Log(run, say)
-    model = Model.of_network(classifier)
+    model = classifier.as_model()
     dataset = load_dataset(override_data(card.data, overrides), log.say, testing=True)
     model.check_fit(dataset)
     with locked(run, log.say):
@@ -75,31 +71,18 @@ def _evaluate_run(run: Path, overrides: Sequence[str], say: Say) -> dict[str, An
 
 
 def _evaluate_file(path: Path, overrides: Sequence[str], trust: bool, say: Say) -> dict[str, Any]:
-    name, exporter = by_suffix().get(path.suffix, (None, None))
-    if name is None or exporter is None:
-        raise ExportError(f"{path} is of no known format; allowed: {', '.join(by_suffix())}, or a run directory")
-    run = _run_of(path)
-    if exporter.holds_code and not trust and (run is None or not made_here(sha256(path))):
-        doubt = "no run directory around it lists it" if run is None else "it was not exported on this machine"
-        raise ExportError(f"{path} can hold code, and {doubt}; add --trust if you know who made it")
-    file = exporter.read(path)
-    metadata = Metadata.of(file.metadata, path)
-    model = Model.of_file(file, metadata)
+    opened = open_file(path, trust)
+    metadata, model, run = opened.metadata, opened.model, opened.run
     dataset = load_dataset(override_data(metadata.data, overrides), say, testing=True)
     model.check_fit(dataset)
     with locked(run, say) if run else nullcontext():
         looks = count_test_look(run, "eval") if run else None
-        try:
+        with opened.running():
             measured = _measured(model, dataset, say)
-        except NanonasError:
-            raise
-        except Exception as error:  # whatever a runtime raises for a file that loads and does not run
-            raise ExportError(f"{path} loads but does not run: {reason(error)}") from None
     return document(
         "eval",
         run or path.parent,
-        file=f"exports/{path.name}" if run else path.name,
-        format=name,
+        **opened.place,
         bytes=path.stat().st_size,
         genotype=metadata.genotype,
         **measured,
@@ -135,14 +118,3 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = [abs(confidence[bins == b].mean() - right[bins == b].mean()) * (bins == b).sum() for b in np.unique(bins)]
     return float(sum(gaps) / len(right))
-
-
-def _run_of(path: Path) -> Path | None:
-    """The run directory around a file, if it lists it, unchanged."""
-    run = path.absolute().parent.parent
-    if path.absolute().parent.name != "exports" or not (run / "spec.yaml").is_file():
-        return None
-    check_contents(run)
-    listed = [entry for entry in exported_files(run) if entry.path == f"exports/{path.name}"]
-    unchanged = any(entry.bytes == path.stat().st_size and entry.sha256 == sha256(path) for entry in listed)
-    return (path.parent.parent if path.parent.name else run) if unchanged else None

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..core.errors import ExportError
 from ..core.files import document, write_json
 from ..core.say import Say
+from ..data.cache import at_once
 from ..data.dataset import Dataset, load_dataset
-from ..data.images import at_once
 from ..devices.timing import when_busy
 from ..exporters import EXPORTERS, Exporter, Metadata
 from ..models.classifier import Classifier, WithPreprocessing, load_model
@@ -134,7 +134,7 @@ class _Reference:
 
     def __init__(self, run: Path, classifier: Classifier, dataset: Dataset) -> None:
         self.classifier = classifier
-        self.model = Model.of_network(classifier)
+        self.model = classifier.as_model()
         self.model.check_fit(dataset)
         self.pixels = training_pixels(dataset)
         self.images = torch.from_numpy(self.model.inputs(self.pixels))

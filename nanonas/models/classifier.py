@@ -1,6 +1,5 @@
 """Classifier: a trained network with all that is needed to use it; its two files in the run directory."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +20,7 @@ from ..data.picture import PAD, Fit, Form, Range
 from ..networks.weights import load_tensors, save_tensors
 from ..runs.directory import existing_run
 from ..spaces import SPACES
+from .inference import Model, normalized
 
 
 class Card(BaseModel):
@@ -87,6 +87,17 @@ class Classifier(nn.Module):
         logits: Tensor = self.network(x)
         return logits
 
+    def as_model(self) -> Model:
+        """For scoring many images; it is put into evaluation mode."""
+
+        @torch.inference_mode()
+        def run(images: np.ndarray) -> np.ndarray:
+            logits: np.ndarray = self(torch.from_numpy(images)).numpy()
+            return logits
+
+        card = self.eval().card
+        return Model(run, card.classes, card.input_size, card.mean, card.std, several=True)
+
     def preprocess(self, images: Any) -> Tensor:
         """What `forward` wants: from a path, a PIL image, uint8 pixels (H, W, C) or (N, H, W, C), or a list."""
         several = isinstance(images, list | tuple) or (isinstance(images, np.ndarray) and images.ndim == 4)
@@ -143,8 +154,8 @@ def fitted(x: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
     if fit == "crop":
         high, wide = _least(h, _most(1, w * height // width)), _least(w, _most(1, h * width // height))
         top, left = (h - high) // 2, (w - wide) // 2
-        rows, columns = (first + torch.arange(count) for first, count in ((top, high), (left, wide)))
-        return x.index_select(2, rows).index_select(3, columns)  # a slice would tie an export to the example's shape
+        # of a slice, an export to ONNX does not know the size
+        return x.index_select(2, top + torch.arange(high)).index_select(3, left + torch.arange(wide))
     if fit == "pad":
         high, wide = _most(h, -(-w * height // width)), _most(w, -(-h * width // height))
         top, left = (high - h) // 2, (wide - w) // 2
@@ -163,12 +174,6 @@ def _most(a: Any, b: Any) -> Any:
 
 def _traced() -> bool:
     return torch._C._get_tracing_state() is not None
-
-
-def normalized(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(N, H, W, C) uint8 → (N, C, H, W) float32, what every exported file takes: (pixel / 255 − mean) / std."""
-    x = (pixels / np.float32(255) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def save_model(run: Path, classifier: Classifier) -> None:

@@ -1,20 +1,19 @@
-"""A network or an exported file at work: uint8 pixels in, scores of the classes out."""
+"""A network or an exported file at work: uint8 pixels in, scores of the classes out.
 
-from collections.abc import Callable
+Torch is imported where a network or its latency asks for it, so that a file does without.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 
 from ..core.errors import DataError, ExportError
+from ..data.cache import at_once
 from ..data.dataset import Dataset
-from ..data.images import at_once
-from ..devices.compute import threads
 from ..devices.timing import latency_ms
 from ..exporters import Metadata, ModelFile
-from ..training.predict import each_on_a_thread
-from .classifier import Classifier, normalized
 
 BATCH = 500
 ROUNDING = 1e-3  # of a probability, in 8 bits too
@@ -37,16 +36,6 @@ class Model:
     std: tuple[float, ...]
     with_preprocessing: bool = False
     several: bool = False
-
-    @classmethod
-    def of_network(cls, classifier: Classifier) -> Self:
-        @torch.inference_mode()
-        def run(images: np.ndarray) -> np.ndarray:
-            logits: np.ndarray = classifier(torch.from_numpy(images)).numpy()
-            return logits
-
-        card = classifier.eval().card
-        return cls(run, card.classes, card.input_size, card.mean, card.std, several=True)
 
     @classmethod
     def of_file(cls, file: ModelFile, metadata: Metadata) -> Self:
@@ -80,8 +69,7 @@ class Model:
             return self.run(self.inputs(pixels[start : start + size]))
 
         starts = range(0, len(pixels), size)
-        scores = each_on_a_thread(scored, starts) if self.several else map(scored, starts)
-        found = np.concatenate([*scores]).astype(np.float64)
+        found = np.concatenate(self._each(scored, starts)).astype(np.float64)
         if found.shape != (len(pixels), len(self.classes)):
             raise ExportError(f"the model's output has the shape {found.shape[1:]}, not {len(self.classes)} classes")
         if not np.isfinite(found).all():
@@ -90,14 +78,29 @@ class Model:
             raise ExportError("the model's outputs are no probabilities, which a file with preprocessing puts out")
         return found
 
+    def _each(self, scored: Callable[[int], np.ndarray], starts: Sequence[int]) -> list[np.ndarray]:
+        if not self.several:
+            return [scored(start) for start in starts]
+        from ..training.predict import each_on_a_thread
+
+        return each_on_a_thread(scored, starts)
+
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         return outputs if self.with_preprocessing else softmax(outputs)
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """On one thread, from what `run` takes."""
+        from ..devices.compute import threads
+
         with threads(1):
             latency = latency_ms(self.run, self.input_size, pixels=self.with_preprocessing)
         return {batch: dict(times) for batch, times in latency.items()}
+
+
+def normalized(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(N, H, W, C) uint8 → (N, C, H, W) float32, what every exported file takes: (pixel / 255 − mean) / std."""
+    x = (pixels / np.float32(255) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

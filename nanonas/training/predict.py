@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.images import Images, at_once
+from ..data.cache import at_once
+from ..data.images import Images
 
 PREDICT_BATCH, MOST_AT_ONCE = 500, 4
 

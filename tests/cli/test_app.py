@@ -16,7 +16,7 @@ from nanonas.spaces.nasbench201 import PUBLISHED
 from nanonas.spec.load import preset_names
 
 ENVIRONMENT = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-COMMANDS = ("search", "train", "eval", "export", "compare", "presets")
+COMMANDS = ("search", "train", "eval", "export", "predict", "compare", "presets")
 TINY = [
     "--set",
     "space.widths=[8]",

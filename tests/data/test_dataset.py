@@ -982,17 +982,6 @@ def test_a_root_that_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.M
         DataConfig(name="folder", root="photos")
 
 
-def test_a_long_job_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(dataset.time, "monotonic", lambda: now[0])
-    said: list[str] = []
-    progress = dataset._progress(said.append, "decoding {:,} of {:,} images")
-    for done in range(0, 20_001, 1000):
-        progress(done, 20_000)
-        now[0] += 0.5
-    assert said == ["decoding 4,000 of 20,000 images", "decoding 14,000 of 20,000 images"]
-
-
 # ---- torchvision's data sets
 
 
