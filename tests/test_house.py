@@ -29,6 +29,7 @@ ROOMS = [
     "runs",
     "models",
     "engine",
+    "pages",
     "finish",
     "comparison",
     "cli",
