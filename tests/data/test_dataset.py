@@ -26,8 +26,8 @@ from pydantic import ValidationError
 from nanonas.core.errors import DataError
 from nanonas.data import cache, dataset, folder, published
 from nanonas.data.dataset import DATASETS, DataConfig, Dataset, known_task, load_dataset, open_dataset
-from nanonas.data.picture import Form, pixels_of
 from nanonas.data.split import split
+from nanonas.data.picture import Form, pixels_of
 
 # ---- tiny data sets on disk
 
@@ -559,18 +559,14 @@ def test_a_decompression_bomb_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert str(tmp_path / "cat" / "0.png") in message and f"more than {pixels} pixels" in message
 
 
-def test_a_disk_without_room_is_refused_with_the_size_that_fits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_room_is_refused_with_the_size_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def free(count: int) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**9, 0, count))
 
     train_and_test(tmp_path)  # 17 images
     free(2 * 17 * 3 * 50)
     message = error_of(tmp_path)
-    assert (
-        message.startswith("17 images of 8×8 pixels need 0.0 GB of disk") and "data.image_size to at most 7" in message
-    )
+    assert message.startswith("17 images of 8×8 pixels need 0.0 GB of disk") and "data.image_size to at most 7" in message
     assert load_folder(tmp_path, image_size=7).height == 7
     free(100)
     assert error_of(tmp_path).endswith("move the cache with NANONAS_CACHE")
