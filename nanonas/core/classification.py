@@ -50,7 +50,7 @@ def judged(probabilities: Reals, labels: Integers, classes: Sequence[str]) -> di
     matrix = confusion(labels, probabilities.argmax(1), len(classes))
     right = int(np.trace(matrix))
     return {
-        "interval": wilson(right, len(labels)),
+        "interval": _interval(right, len(labels)),
         "balanced_accuracy": balanced_accuracy(matrix),
         "macro_f1": macro_f1(matrix),
         "classes": [{"name": name} | entry for name, entry in zip(classes, _classes(matrix), strict=True)],
@@ -80,7 +80,7 @@ def refusal(probabilities: Reals, labels: Integers, least: float) -> dict[str, A
         "refused": 1 - images / len(labels),
         "answered": images,
         "accuracy": right / images if images else None,
-        "interval": wilson(right, images) if images else None,
+        "interval": _interval(right, images),
     }
 
 
@@ -107,14 +107,18 @@ def _classes(matrix: Counts) -> list[dict[str, Any]]:
             {
                 "n": images,
                 "recall": hits / images if images else None,
-                "recall_interval": wilson(hits, images) if images else None,
+                "recall_interval": _interval(hits, images),
                 "answers": answers,
                 "precision": hits / answers if answers else None,
-                "precision_interval": wilson(hits, answers) if answers else None,
+                "precision_interval": _interval(hits, answers),
                 "f1": f1,
             }
         )
     return found
+
+
+def _interval(hits: int, images: int) -> list[float] | None:
+    return [*wilson(hits, images)] if images else None
 
 
 def _f1(matrix: Counts) -> list[float | None]:

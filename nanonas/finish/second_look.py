@@ -143,7 +143,7 @@ def told(look: SecondLook, answers: Answers) -> tuple[dict[str, Any], Integers]:
         "image_size": look.side,
         "images": len(labels),
         "accuracy": right / len(labels),
-        "interval": wilson(right, len(labels)),
+        "interval": [*wilson(right, len(labels))],
         "refusals": [refusal(probabilities, labels, least) for least in MIN_PROBABILITIES],
         "contradicted": len(found),
         "labels": [_label(answers, int(image)) for image in found[:LISTED]],
