@@ -30,6 +30,7 @@ ROOMS = [
     "runs",
     "models",
     "engine",
+    "pages",
     "finish",
     "comparison",
     "cli",

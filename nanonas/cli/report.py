@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ..core.classification import flatters
 from ..core.errors import NanonasError
-from ..core.numbers import count, duration
+from ..core.numbers import count, duration, points
 from ..core.pareto import scores
 from ..core.problem import AT_32
 from ..core.trial import Trial, at_highest_fidelity
@@ -28,6 +29,7 @@ from .output import Output, printable
 
 PLAIN_SECONDS = 10  # between two lines where nothing can be redrawn
 BEST_SHOWN = 5
+DOUBTS_SHOWN = 10
 FRONT_SHOWN = 10  # while it grows; at the end all of it
 WIDEST = 10_000  # columns
 
@@ -179,8 +181,9 @@ class SearchView(View):
 class TrainView(View):
     """Epochs, loss, share done."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, what: str = "training") -> None:
         super().__init__(output)
+        self.what = what
         self.progress: Progress | None = None
         self.begin = time.monotonic()
         self.first = 0.0
@@ -194,12 +197,12 @@ class TrainView(View):
 
     def _status(self) -> str:
         if self.progress is None:
-            return "training: starting"
+            return f"{self.what}: starting"
         done = self.progress.fraction - self.first
         left = (time.monotonic() - self.begin) * (1 - self.progress.fraction) / done if done > 0 else None
         until = f", {duration(left)} left" if left is not None else ""
         loss = f", loss {self.progress.record['train_loss']:.3f}" if self.progress.record else ""
-        return f"training: {self.progress.fraction:.0%}, epoch {self.progress.epoch} done{loss}{until}"
+        return f"{self.what}: {self.progress.fraction:.0%}, epoch {self.progress.epoch} done{loss}{until}"
 
     def render(self) -> RenderableType:
         return Text(self._status())
@@ -262,33 +265,93 @@ def _agreement(proxies: Mapping[str, Any]) -> str:
 
 def train_table(document: dict[str, Any]) -> RenderableType:
     rows = {
-        "test accuracy": percent(document["test_accuracy"]),
+        **_measures(document),
         "params": f"{document['params']:,}",
         "MACs": count(document["macs"]),
         "training": f"{document['epochs']} epochs, {duration(document['train_seconds'])} on {document['device']}",
     }
     run = document["run"]
-    return Group(facts(rows), Text(f"model: {run}/model.safetensors\nnext: nanonas export {quoted(run)} --format onnx"))
+    parts = ["", *_by_class(document), ""] if "classes" in document else []
+    return Group(
+        facts(rows), *parts, Text(f"model: {run}/model.safetensors\nnext: nanonas export {quoted(run)} --format onnx")
+    )
 
 
 def eval_table(document: dict[str, Any]) -> RenderableType:
-    """Accuracy, calibration, size and latency, then the accuracy of each class."""
+    """Accuracy, calibration, size and latency, then each class, and what refusing would bring."""
     latency = {
         name.replace("_", " "): f"{times['median']:.2f} ms median, {times['p95']:.2f} ms p95"
         + (" (the machine was busy)" if when_busy({name: times}) else "")
         for name, times in document["latency_ms"].items()
     }
     rows = {
-        "test accuracy": f"{percent(document['test_accuracy'])} (n={document['test_images']})",
+        **_measures(document),
         "calibration error": percent(document["ece"]),
         "params": f"{document['params']:,}",
         "MACs": count(document["macs"]),
         **{f"latency, {name}": text for name, text in latency.items()},
     }
-    table = Table("class", "accuracy", box=None, pad_edge=False)
-    for name, accuracy in document["per_class"].items():
-        table.add_row(Text(name), percent(accuracy))
-    return Group(facts(rows), "", table)
+    parts = ["", *_by_class(document), *_doubts(document.get("second_look"))]
+    return Group(facts(rows), *parts)
+
+
+def _measures(document: Mapping[str, Any]) -> dict[str, str]:
+    """Of the whole; where the classes differ so much that accuracy flatters, not accuracy first."""
+    if "classes" not in document:  # of an earlier version
+        return {"test accuracy": percent(document["test_accuracy"])}
+    counts = [entry["n"] for entry in document["classes"]]
+    low, high = document["interval"]
+    rows = {
+        "test accuracy": f"{percent(document['test_accuracy'])} ({points(low)} to {points(high)}, n={sum(counts):,})",
+        "balanced accuracy": percent(document["balanced_accuracy"]),
+        "macro F1": percent(document["macro_f1"]),
+    }
+    if flatters(counts):
+        least, most = min(filter(None, counts)), max(counts)
+        rows["balanced accuracy"] += f" (accuracy flatters: classes have {least:,} to {most:,} images)"
+        return {name: rows[name] for name in ("balanced accuracy", "macro F1", "test accuracy")}
+    return rows
+
+
+def _by_class(document: Mapping[str, Any]) -> list[RenderableType]:
+    """Within 80 columns."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("class", "n", "recall", "95 % interval", "precision", "95 % interval", "F1"):
+        table.add_column(name, justify="left" if name == "class" else "right", overflow="fold", no_wrap=name != "class")
+    for entry in document["classes"]:
+        shares = [_share(entry[name]) for name in ("recall", "precision", "f1")]
+        spans = [_span(entry[f"{name}_interval"]) for name in ("recall", "precision")]
+        table.add_row(Text(entry["name"]), f"{entry['n']:,}", shares[0], spans[0], shares[1], spans[1], shares[2])
+    refused = Table(box=None, pad_edge=False)
+    for name in ("below", "refused", "right of the rest", "95 % interval"):
+        refused.add_column(name, justify="right")
+    for entry in document["refusals"]:
+        shares = [_share(entry["refused"]), _share(entry["accuracy"]), _span(entry["interval"])]
+        refused.add_row(f"{entry['min_probability']:g}", *shares)
+    return [table, "", Text("if answers below a probability were refused, measured on the test images:"), refused]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _span(found: Sequence[float] | None) -> str:
+    return "–" if found is None else f"{100 * found[0]:.1f}–{100 * found[1]:.1f}"
+
+
+def _doubts(looked: Mapping[str, Any] | None) -> list[RenderableType]:
+    """The first labels that are worth a second look; all of them are in the JSON and on the page."""
+    if looked is None:
+        return []
+    told = (
+        f"labels worth a second look: {looked['contradicted']:,} of {looked['images']:,}, contradicted by networks "
+        f"that never saw the image (and meet {_share(looked['accuracy'])} of all labels)"
+    )
+    table = Table("image", "label", "rather", box=None, pad_edge=False)
+    for entry in looked["labels"][:DOUBTS_SHOWN]:
+        name = entry["name"] or f"image {entry['image']}"
+        table.add_row(Text(name, overflow="fold"), Text(entry["class"]), Text(entry["top"][0]["class"]))
+    return ["", Text(told), *([table] if looked["labels"] else [])]
 
 
 def export_table(document: dict[str, Any]) -> RenderableType:

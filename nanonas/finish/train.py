@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
+from ..core.classification import judged
 from ..core.errors import EvaluationError, RunError
 from ..core.files import check_version, document, read, read_json, write_json, write_text
 from ..core.genotype import Genotype
@@ -221,13 +222,14 @@ class _Training:
         for told_of_another in ("eval.json", "export.json"):
             (self.target / told_of_another).unlink(missing_ok=True)
         save_model(self.target, self.classifier)
-        looks, accuracy, averaged = self._test(tested)
+        looks, accuracy, averaged, measures = self._test(tested)
         result = document(
             "train",
             self.target,
             genotype=str(self.genotype),
             test_accuracy=accuracy,
             test_accuracy_tta=averaged,
+            **measures,
             params=self.classifier.params,
             macs=self.classifier.macs,
             epochs=self.trainer.epoch,
@@ -339,15 +341,19 @@ class _Training:
         self.log.say(f"continuing after epoch {self.trainer.epoch}")
         return True
 
-    def _test(self, again: bool) -> tuple[int, float, float]:
-        """Looks at the test data: how many looks there were by now; the accuracy of one view of each image; and that of
-        the mean over an image and its mirror image, where a mirror image is of the same class."""
+    def _test(self, again: bool) -> tuple[int, float, float, dict[str, Any]]:
+        """Looks at the test data: how many looks there were by now; the accuracy of one view of each image; that of the
+        mean over an image and its mirror image, where a mirror image is of the same class; and measures of each class.
+
+        What a least probability would refuse is told of test images, too: this network has seen all others.
+        """
         images, labels = self.dataset.test()
         looks = count_test_look(self.target, "train", again)
         test = Images.of(images, labels, self.dataset.mean, self.dataset.std, self.trainer.device)
         logits = predict(self.classifier.network, test)
         accuracy = score(logits, test.labels)["accuracy"]
+        measures = judged(logits.double().softmax(1).numpy(), labels, self.dataset.classes)
         if not (self.dataset.flip and self.spec.train.flip):
-            return looks, accuracy, accuracy
+            return looks, accuracy, accuracy, measures
         both = logits + predict(self.classifier.network, test, mirrored=True)
-        return looks, accuracy, score(both, test.labels)["accuracy"]
+        return looks, accuracy, score(both, test.labels)["accuracy"], measures

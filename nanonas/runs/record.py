@@ -85,16 +85,28 @@ class Found(_File):
     seconds: Amount
 
 
+class ClassResult(_File):
+    name: str
+    n: Count
+    recall: Fraction | None = None
+    precision: Fraction | None = None
+    f1: Fraction | None = None
+
+
 class EvalResult(_File):
     test_accuracy: Fraction
     params: Count
     macs: Count
     latency_ms: dict[str, dict[str, Amount]] = {}
     per_class: dict[str, Fraction] = {}
+    balanced_accuracy: Fraction | None = None
+    macro_f1: Fraction | None = None
+    classes: list[ClassResult] = []
 
 
 class TrainResult(_File):
     test_accuracy: Fraction
+    balanced_accuracy: Fraction | None = None
     params: Count
     macs: Count
     genotype: str

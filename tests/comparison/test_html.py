@@ -21,13 +21,13 @@ from run_folders import EVOLUTION, GENOTYPES, RANDOM, line
 
 from nanonas.comparison.compare import compare
 from nanonas.comparison.html.network import network
-from nanonas.comparison.html.svg import round_count, ticks
 from nanonas.core.errors import RunError
 from nanonas.core.genotype import Genotype
 from nanonas.core.pareto import front
 from nanonas.core.ranking import kendall
 from nanonas.core.task import Task
 from nanonas.core.trial import Line, trial_of
+from nanonas.pages.svg import round_count, ticks
 from nanonas.spaces import SPACES
 
 EVIL = "<script>alert('1')</script>&\"</style>"

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from nanonas import evaluate
 from nanonas.cli.report import eval_table
+from nanonas.core.classification import expected_calibration_error
 from nanonas.core.errors import DataError, NanonasError, SpecError
 from nanonas.devices import timing
-from nanonas.finish.evaluate import expected_calibration_error
 
 
 def test_the_result_has_the_documented_fields(run: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from ...core.numbers import p_text, points
 from ...core.statistics import TOO_MANY, seeds_needed, tests_among
+from ...pages.parts import Markup, Section, copyable, details, interval, note, table
 from ..verdict import sentence
 from .compared import Compared
-from .parts import Markup, Section, copyable, details, interval, note, table
 
 MACHINE = ("nanonas", "commit", "python", "torch", "numpy", "onnxruntime", "system", "cpu", "cores", "threads", "gpu")
 STATUS = {

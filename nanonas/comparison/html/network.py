@@ -9,7 +9,7 @@ from statistics import fmean
 
 from ...core.numbers import count
 from ...networks.diagram import Node
-from .svg import Plot, svg, text
+from ...pages.svg import Plot, svg, text
 
 BOX, GAP, HEIGHT, PITCH = 168, 24, 40, 64  # width of a node, between two, height of a node, from layer to layer
 LANE = 14  # the width of an edge that passes a layer

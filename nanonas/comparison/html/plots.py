@@ -10,9 +10,9 @@ from ...core.numbers import count
 from ...core.pareto import Objectives, dominates, scores
 from ...core.ranking import kendall
 from ...core.trial import Line, cost
+from ...pages.svg import RIGHT, Axes, Plot, colour, dots, guides, round_count, steps, svg, text, ticks
 from ..curves import AXES, Axis
 from .compared import Compared, Run
-from .svg import RIGHT, Axes, Plot, colour, dots, guides, round_count, steps, svg, text, ticks
 
 BEST_SHARE = 0.1
 FEW = 30  # of the best, below which shares say little

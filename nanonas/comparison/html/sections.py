@@ -7,15 +7,15 @@ from typing import Any
 from ...core.genotype import Genotype
 from ...core.numbers import duration
 from ...networks.diagram import Drawn
+from ...pages.parts import Section, copy_button, copyable, details, figure, note, table, wide
+from ...pages.svg import Plot
 from ...runs.record import RunRecord
 from ..curves import AXES
 from ..verdict import cells
 from .account import conformance, environment, repeat, statistics
 from .compared import Compared
 from .network import network
-from .parts import Section, copy_button, copyable, details, figure, note, table, wide
 from .plots import accuracies, choices, correlation, fidelities, progress, sizes
-from .svg import Plot
 from .trials import trials
 
 

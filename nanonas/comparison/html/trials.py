@@ -8,8 +8,8 @@ from typing import Any
 
 from ...core.numbers import count, duration
 from ...core.trial import Line
+from ...pages.parts import Section, note, wide
 from .compared import Compared, Run
-from .parts import Section, note, wide
 from .plots import sized
 
 EMBEDDED = 20_000

@@ -1,10 +1,10 @@
-"""What the sections of the report are made of."""
+"""What the sections of a page are made of."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ...core.numbers import points
+from ..core.numbers import points
 from .svg import Plot, colour
 
 

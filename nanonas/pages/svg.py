@@ -17,7 +17,7 @@ Write = Callable[[float], str]
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot of the report, and the numbers in it.
+    """A plot of a page, and the numbers in it.
 
     Attributes:
         name: of its files.
