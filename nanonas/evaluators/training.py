@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..core.classification import balanced_accuracy, confusion, macro_f1
 from ..core.config import ComponentConfig
 from ..core.errors import EvaluationError
 from ..core.genotype import Genotype
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ..data.images import Images
 
 FEW_IMAGES = 50
+BY_CLASS = {"val_balanced_accuracy": balanced_accuracy, "val_macro_f1": macro_f1}
 PROXY_IMAGES = 64  # the batch of the zero-cost proxies
 
 
@@ -87,7 +89,8 @@ class Effort(Recipe, ComponentConfig):
 class Training(Evaluator):
     """Trains a candidate for a few epochs on the training images and scores it on the validation images.
 
-    Metrics: val_accuracy (fraction), val_loss (nats), params, macs (at the data's size), train_seconds. At fidelity
+    Metrics: val_accuracy (fraction), val_loss (nats), params, macs (at the data's size), train_seconds; and, where an
+    objective names them, val_balanced_accuracy (mean recall of the classes) and val_macro_f1 (fractions). At fidelity
     epochs 0 nothing is trained, and the metrics are the zero-cost proxies of the fresh network, params and macs. The
     test images are never opened.
     """
@@ -96,11 +99,12 @@ class Training(Evaluator):
         name: Literal["training"] = "training"
         epochs: Epochs = 5
 
-    metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "val_loss")
+    metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "val_loss", *BY_CLASS)
 
     def __init__(self, assignment: Assignment, say: Say, run: Path | None = None) -> None:
         self.config: Any = assignment.evaluator
         self.seed = assignment.seed
+        self.by_class = [name for name in BY_CLASS if name in assignment.objectives]
         self.device_name = assignment.device
         if assignment.device not in ("auto", "cpu"):  # before a run is begun that could not go on
             from ..devices.compute import select_device
@@ -157,10 +161,13 @@ class Training(Evaluator):
         while not trainer.done:
             trainer.run_epoch()
         seconds = time.perf_counter() - start
-        result = score(predict(trainer.network, validation), validation.labels)
+        logits = predict(trainer.network, validation)
+        result = score(logits, validation.labels)
         if not np.isfinite(result["loss"]):
             raise EvaluationError(f"the validation loss is {result['loss']}")
-        return {"val_accuracy": result["accuracy"], "val_loss": result["loss"], "train_seconds": round(seconds, 3)}
+        scores = {"val_accuracy": result["accuracy"], "val_loss": result["loss"], "train_seconds": round(seconds, 3)}
+        matrix = confusion(validation.labels.cpu().numpy(), logits.argmax(1).numpy(), logits.shape[1])
+        return scores | {name: BY_CLASS[name](matrix) for name in self.by_class}
 
     def _fresh(self, network: "nn.Module", train: "Images") -> Mapping[str, float]:
         from ..data.images import batch

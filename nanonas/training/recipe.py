@@ -37,6 +37,10 @@ class Recipe(Config):
     filter_decay: Annotated[float, Field(ge=0, le=1, description="weight decay of Muon, decoupled")] = 0.1
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="share of the steps in which the rate rises")] = 0.2
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of a label given to all classes")] = 0.1
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        Field(description="of an image in the loss; balanced: each class counts the same, however many images it has"),
+    ] = "none"
     first_side: Annotated[
         float, Field(gt=0, le=1, description="side of the first images as a share of the last; it grows twice")
     ] = 1.0

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from ..data.images import Images
@@ -11,7 +10,7 @@ from ..networks.network import MixedCell
 from ..networks.weights import load_tensors, save_tensors
 from .augmentation import augment
 from .recipe import Recipe
-from .trainer import Trainer
+from .trainer import Trainer, balanced_weights, cross_entropy
 
 
 class SupernetTrainer:
@@ -53,12 +52,13 @@ class SupernetTrainer:
     def run_epoch(self) -> None:
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
         size = min(self.recipe.batch_size, len(self.images))
+        weights = balanced_weights(self.images.labels) if self.recipe.class_weights == "balanced" else None
 
         def step() -> None:
             chosen = torch.randint(len(self.images), (size,), generator=generator).to(self.images.rows.device)
             mirrored = torch.randint(2, (size,), generator=generator).bool().to(chosen.device) if self.flip else None
             batch = augment(self.images, chosen, self.recipe, mirrored, generator)
-            loss = F.cross_entropy(self.trainer.network(batch), self.images.labels[chosen])
+            loss = cross_entropy(self.trainer.network(batch), self.images.labels[chosen], weights)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

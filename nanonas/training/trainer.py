@@ -35,6 +35,23 @@ def learning_rate(recipe: Recipe, progress: float) -> float:
     return recipe.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
+def balanced_weights(labels: Tensor) -> Tensor:
+    """Of each class: n / (k · n_c), for k classes that have images; on average over the images 1."""
+    counts = labels.cpu().bincount()
+    weights: Tensor = len(labels) / (int((counts > 0).sum()) * counts.clamp(min=1).float())
+    return weights.to(labels.device)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """The mean over images, each times the weight of its class.
+
+    torch divides by the sum of a batch's weights instead, so that the means of parts would not add up to the batch's.
+    """
+    if weights is None:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    return (weights[labels] * F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")).mean()
+
+
 class Trainer:
     """Trains a network, an epoch at a time.
 
@@ -78,6 +95,7 @@ class Trainer:
         self._area = float(self.shown.area)  # of an image of this epoch, on average, or of the last
         coins = torch.randint(2, (len(images),), generator=torch.Generator().manual_seed(seed % 2**63))
         self._mirrored = coins.bool().to(self.device) if flip and recipe.flip else None  # in even epochs
+        self._weights = balanced_weights(images.labels) if recipe.class_weights == "balanced" else None
         self.bfloat16 = computes_in_bfloat16(self.device, recipe.precision, images.area)
         keep_freed_memory()
         self.batch_size = min(recipe.batch_size, len(images))
@@ -208,7 +226,7 @@ class Trainer:
         """Of a part's share in the loss of the batch, which is returned."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             logits = network(batch)
-        loss = share * F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        loss = share * cross_entropy(logits.float(), labels, self._weights, self.recipe.label_smoothing)
         network.zero_grad()
         loss.backward()
         return loss.detach()

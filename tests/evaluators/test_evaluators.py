@@ -38,6 +38,14 @@ def test_metrics_are_those_of_every_trial() -> None:
     assert result["params"] == SPACE.measure(GENOTYPE, make().task)["params"]
 
 
+def test_metrics_of_classes_are_there_when_an_objective_names_them() -> None:
+    plain = metrics(make())
+    asked = metrics(make("objectives={val_balanced_accuracy: maximize, val_macro_f1: maximize}"))
+    assert asked.keys() - plain.keys() == {"val_balanced_accuracy", "val_macro_f1"}
+    assert {name: asked[name] for name in plain} == plain
+    assert 0 < asked["val_macro_f1"] <= 1
+
+
 def test_bit_for_bit_the_same_in_any_evaluator_and_any_order() -> None:
     first, second = make(), make()
     expected = metrics(first)

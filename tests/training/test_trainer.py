@@ -1,8 +1,11 @@
 """The trainer: augmentation, schedule, resume, and that it learns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nanonas.core.errors import EvaluationError, SpecError
@@ -15,7 +18,7 @@ from nanonas.training import predict as prediction
 from nanonas.training.augmentation import augment
 from nanonas.training.predict import predict, score
 from nanonas.training.recipe import Recipe
-from nanonas.training.trainer import Trainer, learning_rate, parts_of_a_batch
+from nanonas.training.trainer import Trainer, balanced_weights, learning_rate, parts_of_a_batch
 
 CPU = torch.device("cpu")
 
@@ -105,6 +108,23 @@ def test_parts_of_a_batch_have_the_gradient_of_the_batch(parts: int) -> None:
         assert whole.run_epoch(steps=3) == pytest.approx(split.run_epoch(steps=3), rel=1e-5)
     for a, b in zip(weights(whole), weights(split), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_balanced_parts_have_the_gradient_of_the_weighted_mean(parts: int) -> None:
+    uneven = replace(images(), labels=(torch.arange(64) < 12).long())
+    weights = balanced_weights(uneven.labels)
+    assert torch.allclose(weights, torch.tensor([64 / 2 / 52, 64 / 2 / 12]))
+    assert weights[uneven.labels].mean().item() == pytest.approx(1)
+    still = Recipe.model_validate({"batch_size": 64, "translate": 0, "flip": False, "class_weights": "balanced"})
+    trainer, net = Trainer(without_batch_norm(), uneven, still, False, 0, parts), without_batch_norm()
+    trainer._step(torch.arange(64), [torch.Generator() for _ in range(parts)])
+    losses = F.cross_entropy(
+        net(uneven.normalized(uneven.pixels)), uneven.labels, reduction="none", label_smoothing=0.1
+    )
+    (weights[uneven.labels] * losses).mean().backward()
+    for own, expected in zip(trainer.network.parameters(), net.parameters(), strict=True):
+        assert torch.allclose(own.grad, expected.grad, atol=1e-5)
 
 
 def test_training_in_parts_repeats_and_continues_bit_for_bit() -> None:
