@@ -23,13 +23,14 @@ from ..data.dataset import Dataset
 from ..data.images import Images
 from ..data.split import split
 from ..devices.compute import memory_checked, seeded, select_device
+from ..devices.machine import AdaptiveThreads
 from ..evaluators.training import Effort, Training, side_in_pixels
 from ..models.classifier import Card, Classifier
 from ..networks.weights import load_tensors, save_tensors
 from ..spec.schema import Spec
 from ..training.predict import predict
 from ..training.recipe import Progress
-from ..training.trainer import Trainer, parts_of_a_batch
+from ..training.trainer import Trainer, parts_of_a_batch, threads_pay
 from .answers import Answers
 
 FILE = "second_look.safetensors"
@@ -99,8 +100,11 @@ class SecondLook:
         with seeded(seed):
             classifier = Classifier(self.card)
         recipe = self.effort.model_copy(update={"epochs": self.epochs})
-        parts = parts_of_a_batch(classifier.macs, self.device, min(recipe.batch_size, len(train)))
-        trainer = Trainer(classifier.network, train, recipe, data.flip, seed, parts)
+        batch = min(recipe.batch_size, len(train))
+        pays = self.device.type == "cpu" and threads_pay(classifier.macs, batch)
+        adaptive = AdaptiveThreads(torch.get_num_threads() if pays else 1)
+        parts = parts_of_a_batch(classifier.macs, self.device, batch)
+        trainer = Trainer(classifier.network, train, recipe, data.flip, seed, parts, adaptive=adaptive)
 
         def told(record: dict[str, float] | None = None) -> None:
             share = (fold + trainer.time_fraction) / FOLDS
